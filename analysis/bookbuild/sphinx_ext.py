@@ -1,0 +1,251 @@
+"""Sphinx extension of the book: sound caching, parallel execution, and what every page carries.
+
+- The results of chapters are cached under a digest of everything they depend on besides their own
+  code (`analysis.digest.inputs_digest`). A change of a data file, of a line in ``analysis/`` or of
+  the requirements changes the digest: every chapter is then outdated and runs again.
+- Chapters that have to run do so several at a time (``BOOK_JOBS``, see `execution`).
+- When any chapter has changed, every page is written again: a page may quote another's numbers.
+- Every page shows the data version and its sha256, offers its executed notebook, and loads the
+  math library only where it has an equation.
+- ``index.html`` at the top is the front page itself, not a redirect.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import posixpath
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+
+from analysis.bookbuild import execution
+from analysis.digest import data_digest, data_version, inputs_digest
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+    from sphinx.environment import BuildEnvironment
+
+LOGGER = logging.getLogger(__name__)
+VENDOR = "_vendor"
+"""Folder of files of other projects; its content is copied to ``_static/`` of the built book."""
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension."""
+    # a value that belongs to the environment: when it differs from the last build's, every chapter
+    # is outdated
+    app.add_config_value("book_inputs", "", "env", str)
+    app.connect("config-inited", set_digests)
+    app.connect("config-inited", serve_vendored)
+    app.connect("env-before-read-docs", execute_outdated)
+    app.connect("env-updated", rewrite_all)
+    # before the theme makes its buttons, and after the math extension added its scripts
+    app.connect("html-page-context", offer_notebook, priority=100)
+    app.connect("html-page-context", show_data_version, priority=900)
+    app.connect("html-page-context", drop_unused_math, priority=990)
+    app.connect("build-finished", finish)
+    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": False}
+
+
+def set_digests(app: Sphinx, config: Config) -> None:
+    """Tie the cache of results to the digest of what the results depend on."""
+    root = Path(app.srcdir)
+    digest = inputs_digest(root)
+    config.book_inputs = digest
+    caches = Path(app.outdir).parent / ".jupyter_cache"
+    config.nb_execution_cache_path = str(caches / digest[:16])
+    if caches.is_dir():
+        for old in caches.iterdir():
+            if old.name != digest[:16]:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def serve_vendored(app: Sphinx, config: Config) -> None:
+    """Copy vendored files into the book.
+
+    Named in ``_config.yml``, Jupyter Book would also put every script among them on every page.
+    """
+    config.html_static_path = [*config.html_static_path, VENDOR]
+
+
+def execute_outdated(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Run the chapters that are about to be read and have no cached result."""
+    app._book_outdated = bool(docnames)  # type: ignore[attr-defined]
+    if env.mystnb_config.execution_mode != "cache":
+        return
+    cache_path = Path(env.mystnb_config.execution_cache_path)
+    chapters = [chapter for name in docnames if (chapter := _chapter(env, name)) is not None]
+    todo = execution.missing(cache_path, chapters)
+    if not todo:
+        return
+    jobs = execution.job_count()
+    LOGGER.info("running %d chapters, %d at a time", len(todo), min(jobs, len(todo)))
+
+    def report(outcome: execution.Outcome) -> None:
+        state = "failed" if outcome.error else "ran"
+        LOGGER.info("chapter %s %s in %.1f s", outcome.chapter.name, state, outcome.seconds)
+
+    outcomes = execution.run_chapters(
+        todo,
+        root=Path(app.srcdir),
+        jobs=jobs,
+        timeout=env.mystnb_config.execution_timeout,
+        report=report,
+    )
+    execution.store(cache_path, outcomes)
+    failures = [outcome for outcome in outcomes if outcome.error]
+    if failures:
+        raise ExtensionError(
+            "\n\n".join(f"{item.chapter.name}: a cell failed.\n{item.error}" for item in failures)
+        )
+
+
+def _chapter(env: BuildEnvironment, docname: str) -> execution.Chapter | None:
+    """Read a chapter in the way MyST-NB will, so that it finds the result under the same key."""
+    from myst_nb.core.read import create_nb_reader
+
+    path = Path(env.doc2path(docname))
+    text = path.read_text(encoding="utf-8")
+    reader = create_nb_reader(str(path), env.myst_config, env.mystnb_config, text)
+    if reader is None:
+        return None
+    notebook = reader.read(text)
+    if not any(cell.cell_type == "code" for cell in notebook.cells):
+        return None
+    return execution.Chapter(docname, path, notebook)
+
+
+def rewrite_all(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Name the pages to write again once any chapter was read again: all of them."""
+    return sorted(env.found_docs) if getattr(app, "_book_outdated", True) else []
+
+
+def offer_notebook(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Offer the executed notebook in the page's download menu."""
+    source = Path(app.outdir).parent / "jupyter_execute" / f"{pagename}.ipynb"
+    if doctree is None or not source.is_file():
+        return
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    for number, cell in enumerate(notebook["cells"], start=1):
+        cell["id"] = f"cell-{number}"  # else a random one at every build
+    target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(
+        json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def show_data_version(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Put the data version and its sha256 into the page's footer and its metadata."""
+    version, digest = _data_identity(app)
+    version = html.escape(version)
+    context["theme_extra_footer"] = (
+        '<p class="data-version">Data version '
+        f'<span data-data-version="{version}">{version}</span>, sha256 '
+        f'<code data-data-sha256="{digest}">{digest}</code></p>'
+    )
+    context["metatags"] = (
+        context.get("metatags", "")
+        + f'<meta name="data-version" content="{version}" />\n'
+        + f'<meta name="data-sha256" content="{digest}" />\n'
+    )
+
+
+def _data_identity(app: Sphinx) -> tuple[str, str]:
+    cached = getattr(app, "_book_data_identity", None)
+    if cached is None:
+        folder = Path(app.srcdir) / "data"
+        cached = (data_version(folder), data_digest(folder))
+        app._book_data_identity = cached  # type: ignore[attr-defined]
+    return cached
+
+
+def drop_unused_math(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Leave the math library out of pages without an equation.
+
+    Sphinx adds it to every page that has an equation in itself or in any page below it.
+    """
+    if 'class="math' in context.get("body", "") or "script_files" not in context:
+        return
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if not str(getattr(script, "filename", "")).endswith(app.config.mathjax_path)
+        and "window.MathJax" not in (getattr(script, "attributes", {}).get("body") or "")
+    ]
+
+
+def finish(app: Sphinx, exception: Exception | None) -> None:
+    """Write ``index.html`` and remove what pages of earlier builds left behind."""
+    if exception is not None or app.builder.name != "html":
+        return
+    outdir = Path(app.outdir)
+    root_page = outdir / f"{app.config.root_doc}.html"
+    if app.config.root_doc != "index" and root_page.is_file():
+        page = root_page.read_text(encoding="utf-8")
+        (outdir / "index.html").write_text(
+            relocate(page, posixpath.dirname(app.config.root_doc)), encoding="utf-8"
+        )
+    _remove_leftovers(app, outdir)
+
+
+_LINK = re.compile(r'(?P<before>\s(?:href|src|data-content_root|action)=")(?P<url>[^"]*)(?P<after>")')
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//")
+
+
+def relocate(page: str, folder: str) -> str:
+    """Rewrite the relative addresses of a page for a copy at the top of the book.
+
+    Parameters
+    ----------
+    page : str
+        The HTML of a page.
+    folder : str
+        The folder it is in, relative to the top of the book, with forward slashes.
+
+    Returns
+    -------
+    str
+        The same page with addresses that hold from the top.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        url = match["url"]
+        if not url or url == "#" or _SCHEME.match(url):
+            return match[0]
+        path, mark, rest = url.partition("#")
+        if not path:
+            return match[0]
+        ending = "/" if path.endswith("/") else ""
+        moved = posixpath.normpath(posixpath.join(folder, path))
+        moved = "./" if moved == "." else moved + ending
+        return f"{match['before']}{moved}{mark}{rest}{match['after']}"
+
+    return _LINK.sub(replace, page)
+
+
+def _remove_leftovers(app: Sphinx, outdir: Path) -> None:
+    pages = set(app.env.found_docs)
+    for page in outdir.glob("chapters/**/*.html"):
+        if page.relative_to(outdir).with_suffix("").as_posix() not in pages:
+            page.unlink()
+    for source in outdir.glob("_sources/chapters/**/*.*"):
+        if source.relative_to(outdir / "_sources").with_suffix("").as_posix() not in pages:
+            source.unlink()
+    wanted = {name for _, name in app.env.images.values()}
+    for image in outdir.glob("_images/*"):
+        if image.name not in wanted:
+            image.unlink()

@@ -1,0 +1,159 @@
+"""Digests: which data is this, and has anything changed that a chapter's result depends on?
+
+Only the standard library is used, so that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA_DIR = ROOT / "data"
+
+GENERATED = frozenset({"estimates.csv", "estimates.json"})
+"""Files in ``data/`` that are computed from the others, and so are no part of the data's digest."""
+
+_IGNORED_DIRS = frozenset({"__pycache__", ".ipynb_checkpoints"})
+
+
+def data_files(data_dir: Path | str = DATA_DIR) -> list[Path]:
+    """List the files that make up the data package.
+
+    Parameters
+    ----------
+    data_dir : Path or str
+        The folder of the data package.
+
+    Returns
+    -------
+    list of Path
+        Every ``*.csv`` file and ``datapackage.json``, without the generated files, sorted by name.
+
+    Raises
+    ------
+    ValueError
+        If the folder has no ``datapackage.json``.
+    """
+    folder = Path(data_dir)
+    descriptor = folder / "datapackage.json"
+    if not descriptor.is_file():
+        raise ValueError(f"{folder}: there is no datapackage.json in this folder.")
+    tables = [path for path in folder.glob("*.csv") if path.name not in GENERATED]
+    return sorted([*tables, descriptor], key=lambda path: path.name)
+
+
+def data_digest(data_dir: Path | str = DATA_DIR) -> str:
+    """Compute the sha256 of the data package.
+
+    It is the sha256 of the listing that ``sha256sum`` prints for the files of the package in the
+    order of their names, so anybody can check it without this code::
+
+        cd data
+        ls *.csv datapackage.json | grep -v '^estimates\\.' | LC_ALL=C sort | xargs sha256sum | sha256sum
+
+    Parameters
+    ----------
+    data_dir : Path or str
+        The folder of the data package.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    ValueError
+        If the folder has no ``datapackage.json``.
+    """
+    listing = "".join(f"{_sha256(path)}  {path.name}\n" for path in data_files(data_dir))
+    return hashlib.sha256(listing.encode("utf-8")).hexdigest()
+
+
+def data_version(data_dir: Path | str = DATA_DIR) -> str:
+    """Read the version of the data package from its descriptor.
+
+    Parameters
+    ----------
+    data_dir : Path or str
+        The folder of the data package.
+
+    Returns
+    -------
+    str
+        The semantic version, for example ``"1.0.0"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no descriptor, it is not JSON, or it has no version.
+    """
+    return str(_descriptor(data_dir)["version"])
+
+
+def data_date(data_dir: Path | str = DATA_DIR) -> str | None:
+    """Read the date (``created``) of the data package, or ``None`` where it does not say."""
+    created = _descriptor(data_dir).get("created")
+    return None if created is None else str(created)
+
+
+def inputs_digest(root: Path | str = ROOT) -> str:
+    """Compute the sha256 of everything besides its own text that a chapter's result depends on.
+
+    That is every file under ``data/`` and ``analysis/``, helper files beside the chapters, the
+    pinned requirements, and the version of Python.
+
+    Parameters
+    ----------
+    root : Path or str
+        The folder of the project.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    base = Path(root)
+    listing = [f"python {platform.python_version()}\n"]
+    for path in sorted(_inputs(base), key=lambda path: path.relative_to(base).as_posix()):
+        listing.append(f"{_sha256(path)}  {path.relative_to(base).as_posix()}\n")
+    return hashlib.sha256("".join(listing).encode("utf-8")).hexdigest()
+
+
+def _inputs(base: Path) -> Iterable[Path]:
+    requirements = base / "requirements.txt"
+    if requirements.is_file():
+        yield requirements
+    for folder in ("data", "analysis"):
+        yield from _files(base / folder)
+    for path in _files(base / "chapters"):
+        if path.suffix != ".md":
+            yield path
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not _IGNORED_DIRS.intersection(parts):
+            yield path
+
+
+def _descriptor(data_dir: Path | str) -> dict:
+    path = Path(data_dir) / "datapackage.json"
+    try:
+        descriptor = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file.") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}.") from None
+    if not isinstance(descriptor, dict) or "version" not in descriptor:
+        raise ValueError(f"{path}: the data package has no version.")
+    return descriptor
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
