@@ -1,0 +1,536 @@
+"""Drawing of a table with a plot in it: rows of text, a strip per row, one axis in percent.
+
+A `Sheet` says what is shown; `draw` lays it out for a page (``wide``) or for a phone
+(``narrow``) in CSS pixels. Nothing here knows what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from analysis.style import NARROW, SMALL, TEXT, THEME, TITLE, UNITS_PER_INCH, WIDE, rc
+from analysis.svg import quiet_fonts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Layout = Literal["wide", "narrow"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a row draws in the plot. Proportions; `size` is the side of a square in pixels."""
+
+    shape: Literal["square", "diamond", "dot", "bar"]
+    color: str
+    low: float
+    high: float
+    at: float | None = None
+    size: float = 8.0
+    hollow: bool = False
+    outer: tuple[float, float] | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    mark: Mark | None = None
+    cells: tuple[str, ...] = ()
+    left: str = ""
+    point: str = ""
+    span: str = ""
+    right: str = ""
+    sub: str = ""
+    strong: bool = False
+    color: str = "ink"
+    rule: bool = False
+    heading: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Everything a layout needs to draw a figure."""
+
+    rows: tuple[Row, ...]
+    label: str
+    columns: tuple[str, ...] = ()
+    aligns: tuple[str, ...] = ()
+    left: str = ""
+    span: str = ""
+    right: str = ""
+    title: str = ""
+    notes: tuple[str, ...] = ()
+    line: float | None = None
+    reference: float | None = None
+    reference_label: str = ""
+    band: tuple[float, float] | None = None
+
+
+@lru_cache(maxsize=4096)
+def _width(text: str, size: float, bold: bool = False) -> float:
+    """Return the width of a text in pixels, in the widest font a reader is likely to have."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    if not text:
+        return 0.0
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    with quiet_fonts():
+        return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+
+
+def _wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
+    """Break a text into lines that fit a width in pixels; a longer word is broken inside."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        if line and _width(f"{line} {word}", size, bold) <= width:
+            line = f"{line} {word}"
+            continue
+        if line:
+            lines.append(line)
+        while _width(word, size, bold) > width and len(word) > 1:
+            cut = next(
+                (n for n in range(len(word) - 1, 0, -1) if _width(word[:n], size, bold) <= width), 1
+            )
+            lines.append(word[:cut])
+            word = word[cut:]
+        line = word
+    return [*lines, line]
+
+
+def _canvas(width: float) -> tuple[Figure, Axes]:
+    """Return a figure whose data coordinates are CSS pixels from the top left corner."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / UNITS_PER_INCH, 1.0), dpi=UNITS_PER_INCH, facecolor="none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    return figure, axes
+
+
+def _finish(figure: Figure, axes: Axes, width: float, height: float) -> Figure:
+    figure.set_size_inches(width / UNITS_PER_INCH, height / UNITS_PER_INCH)
+    axes.set_ylim(height, 0)
+    return figure
+
+
+def _write(
+    axes: Axes,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: float = TEXT,
+    color: str = "ink",
+    bold: bool = False,
+    align: str = "left",
+) -> None:
+    """Write a line of plain text with its baseline at y."""
+    if text:
+        axes.text(
+            x,
+            y,
+            text,
+            fontsize=size,
+            color=THEME[color],
+            fontweight="bold" if bold else "normal",
+            fontfamily="DejaVu Sans",
+            ha=align,
+            va="baseline",
+            parse_math=False,
+            clip_on=False,
+        )
+
+
+def _stroke(
+    axes: Axes,
+    x0: float,
+    y0: float,
+    x1: float,
+    y1: float,
+    *,
+    color: str,
+    width: float = 1.0,
+    dash: tuple[float, ...] | None = None,
+    name: str | None = None,
+    order: float = 2.0,
+) -> None:
+    from matplotlib.lines import Line2D
+
+    line = Line2D(
+        [x0, x1],
+        [y0, y1],
+        color=THEME[color],
+        linewidth=width,
+        solid_capstyle="butt",
+        dash_capstyle="butt",
+        clip_on=False,
+        zorder=order,
+    )
+    if dash:
+        line.set_linestyle((0, tuple(step / width for step in dash)))
+    if name:
+        line.set_gid(f"ev:{name}")
+    axes.add_line(line)
+
+
+def _shape(
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    *,
+    fill: str,
+    edge: str | None = None,
+    width: float = 1.6,
+    name: str | None = None,
+    order: float = 4.0,
+) -> None:
+    from matplotlib.patches import Polygon
+
+    patch = Polygon(
+        list(points),
+        closed=True,
+        facecolor=THEME[fill],
+        edgecolor="none" if edge is None else THEME[edge],
+        linewidth=0 if edge is None else width,
+        joinstyle="miter",
+        clip_on=False,
+        zorder=order,
+    )
+    if name:
+        patch.set_gid(f"ev:{name}")
+    axes.add_patch(patch)
+
+
+def _paint(axes: Axes, mark: Mark, y: float, scale: Callable[[float], float]) -> None:
+    """Draw a mark centered on the height y."""
+    low, high = scale(mark.low), scale(mark.high)
+    if mark.shape == "diamond":
+        middle, half = scale(mark.at if mark.at is not None else mark.low), mark.size / 2
+        points = [(low, y), (middle, y - half), (high, y), (middle, y + half)]
+        _shape(
+            axes,
+            points,
+            fill="ground" if mark.hollow else mark.color,
+            edge=mark.color if mark.hollow else None,
+            name=mark.name,
+        )
+        return
+    if mark.shape == "bar":
+        _stroke(axes, low, y, high, y, color=mark.color, width=5.0, name=mark.name, order=3)
+        for x in (low, high):
+            _stroke(axes, x, y - 6, x, y + 6, color=mark.color, width=1.6, order=3)
+        return
+    if mark.outer is not None:
+        first, last = scale(mark.outer[0]), scale(mark.outer[1])
+        _stroke(
+            axes, first, y, last, y, color="prediction", width=1.6, name=f"{mark.name}-prediction"
+        )
+        for x in (first, last):
+            _stroke(axes, x, y - 4, x, y + 4, color="prediction", width=1.6)
+    middle = scale(mark.at if mark.at is not None else mark.low)
+    if mark.shape == "dot":
+        _stroke(axes, low, y, high, y, color=mark.color, width=5.0, name=mark.name, order=3)
+        radius = 5.2
+        circle = [
+            (middle + radius * math.cos(a), y + radius * math.sin(a))
+            for a in (2 * math.pi * i / 24 for i in range(24))
+        ]
+        _shape(axes, circle, fill="ground", edge=mark.color, width=2.4, name=f"{mark.name}-dot")
+        return
+    half = mark.size / 2
+    color = "ink" if mark.color == "study" else mark.color
+    _stroke(axes, low, y, high, y, color=color, width=1.4, name=f"{mark.name}-interval", order=3)
+    square = [
+        (middle - half, y - half),
+        (middle + half, y - half),
+        (middle + half, y + half),
+        (middle - half, y + half),
+    ]
+    _shape(
+        axes,
+        square,
+        fill="ground" if mark.hollow else mark.color,
+        edge=mark.color if mark.hollow else None,
+        width=1.8,
+        name=mark.name,
+    )
+
+
+def _backdrop(
+    axes: Axes,
+    sheet: Sheet,
+    scale: Callable[[float], float],
+    top: float,
+    bottom: float,
+    gaps: Sequence[tuple[float, float]],
+) -> None:
+    """Draw band, grid, the line of the pooled estimate and the reference behind the strips."""
+    for y0, y1 in gaps or [(top, bottom)]:
+        if sheet.band is not None:
+            x0, x1 = scale(sheet.band[0]), scale(sheet.band[1])
+            _shape(
+                axes, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill="band", name="band", order=0.5
+            )
+        for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+            x = scale(tick)
+            _stroke(axes, x, y0, x, y1, color="grid", order=1)
+        if sheet.line is not None:
+            x = scale(sheet.line)
+            _stroke(axes, x, y0, x, y1, color="pooled", width=1.2, dash=(4, 3), order=1.5)
+        if sheet.reference is not None:
+            x = scale(sheet.reference)
+            _stroke(
+                axes,
+                x,
+                y0,
+                x,
+                y1,
+                color="reference",
+                width=1.6,
+                dash=(1.6, 3),
+                order=1.6,
+                name="reference",
+            )
+
+
+def _axis(axes: Axes, scale: Callable[[float], float], y: float) -> float:
+    """Draw the axis at height y; return the height below its labels."""
+    _stroke(axes, scale(0), y, scale(1), y, color="rule")
+    for tick in (0, 25, 50, 75, 100):
+        x = scale(tick / 100)
+        _stroke(axes, x, y, x, y + 4, color="rule")
+        _write(
+            axes,
+            x,
+            y + 17,
+            f"{tick}%" if tick in (0, 100) else str(tick),
+            size=SMALL,
+            color="muted",
+            align="center",
+        )
+    return y + 22
+
+
+def _foot(axes: Axes, sheet: Sheet, y: float, width: float) -> float:
+    for note in sheet.notes:
+        for line in _wrap(f"{note}.", width, SMALL):
+            y += 16
+            _write(axes, 0, y, line, size=SMALL, color="muted")
+    return y + 6
+
+
+def _scale(left: float, right: float) -> Callable[[float], float]:
+    return lambda proportion: left + float(proportion) * (right - left)
+
+
+def draw(sheet: Sheet, layout: Layout) -> Figure:
+    import matplotlib as mpl
+
+    if layout not in ("wide", "narrow"):
+        raise ValueError(f"layout must be 'wide' or 'narrow', not {layout!r}")
+    with mpl.rc_context(rc()):
+        return _draw_wide(sheet) if layout == "wide" else _draw_narrow(sheet)
+
+
+def _draw_wide(sheet: Sheet) -> Figure:
+    gap, line_height = 16.0, 16.0
+    rows = sheet.rows
+    data = [row for row in rows if not row.heading]
+
+    def widest(texts: Sequence[tuple[str, bool]], header: str) -> float:
+        return max([_width(header, SMALL), *(_width(text, TEXT, bold) for text, bold in texts)])
+
+    left = widest([(r.left, r.strong) for r in data], sheet.left) if sheet.left else 0.0
+    right = widest([(r.right, r.strong) for r in data], sheet.right) if sheet.right else 0.0
+    point = max((_width(r.point, TEXT, r.strong) for r in data), default=0.0)
+    span = max((_width(r.span, TEXT, r.strong) for r in data), default=0.0)
+    value = max(point + 6 + span, _width(sheet.span, SMALL))
+    cap = 92.0 if len(sheet.columns) > 1 else 120.0
+    cells = [
+        min(
+            cap,
+            widest([(r.cells[i], False) for r in data if i < len(r.cells)], sheet.columns[i]),
+        )
+        for i in range(len(sheet.columns))
+    ]
+    fixed = sum(c + gap for c in cells) + (left + gap if left else 0.0)
+    fixed += value + gap + (right + gap if right else 0.0) + gap
+    natural = widest([(r.label, r.strong) for r in data if r.mark is not None], sheet.label)
+    label = min(natural, max(104.0, WIDE - fixed - (190.0 if not cells else 160.0)))
+    x_cells = [label + gap + sum(c + gap for c in cells[:i]) for i in range(len(cells))]
+    x_left = label + gap + sum(c + gap for c in cells) + left
+    plot0 = (x_left if left else x_left - gap) + gap + 4
+    plot1 = WIDE - (right + gap if right else 0.0) - value - gap - 2
+    scale = _scale(plot0 + 4, plot1 - 4)
+    x_span = WIDE - (right + gap if right else 0.0)
+    x_point = x_span - span - 6
+
+    figure, axes = _canvas(WIDE)
+    y = 2.0
+    if sheet.title:
+        for line in _wrap(sheet.title, WIDE, TITLE, True):
+            y += 18
+            _write(axes, 0, y, line, size=TITLE, bold=True)
+        y += 8
+    heads = [_wrap(name, w, SMALL) for name, w in zip(sheet.columns, cells, strict=True)]
+    extra = max([0, *(len(h) - 1 for h in heads)]) * 14
+    if sheet.reference is not None and sheet.reference_label:
+        extra = max(extra, 14)
+    y += 14 + extra
+
+    def header(x: float, lines: Sequence[str], align: str = "left") -> None:
+        for i, text in enumerate(reversed(lines)):
+            _write(axes, x, y - 14 * i, text, size=SMALL, color="muted", align=align)
+
+    header(0, [sheet.label])
+    for lines, x, w, align in zip(heads, x_cells, cells, sheet.aligns, strict=True):
+        header(x + (w if align == "right" else 0), lines, align)
+    header(x_left, [sheet.left], "right")
+    header(x_span, [sheet.span], "right")
+    header(WIDE, [sheet.right], "right")
+    if sheet.reference is not None and sheet.reference_label:
+        x = scale(sheet.reference)
+        half = _width(sheet.reference_label, SMALL) / 2
+        x = min(max(x, plot0 + half), max(plot0 + half, plot1 - half))
+        _write(axes, x, y, sheet.reference_label, size=SMALL, color="reference", align="center")
+    y += 8
+    _stroke(axes, 0, y, WIDE, y, color="rule")
+    top = y
+    for row in rows:
+        free = row.heading or (row.mark is None and not row.point)
+        room = WIDE if free else label
+        lines = _wrap(row.label, room, TEXT, row.strong)
+        texts = [_wrap(c, w, TEXT) for c, w in zip(row.cells, cells, strict=False)]
+        sub = (
+            _wrap(row.sub, label, SMALL)
+            if row.sub and not (sheet.columns and row.cells and row.color == "ink")
+            else []
+        )
+        tall = max([len(lines) + len(sub), *(len(t) for t in texts)])
+        height = 10 + line_height * tall
+        if row.rule:
+            y += 3
+            _stroke(axes, 0, y, WIDE, y, color="rule", width=0.8)
+            y += 3
+        first = y + 5 + 12
+        middle = y + height / 2
+        single = middle + 4.6
+        start = first + (tall - len(lines) - len(sub)) * line_height / 2
+        for i, text in enumerate(lines):
+            _write(axes, 0, start + i * line_height, text, bold=row.strong, color=row.color)
+        for i, text in enumerate(sub):
+            _write(axes, 0, start + (len(lines) + i) * line_height, text, size=SMALL, color="muted")
+        for text_lines, x, w, align in zip(texts, x_cells, cells, sheet.aligns, strict=False):
+            begin = first + (tall - len(text_lines)) * line_height / 2
+            for i, text in enumerate(text_lines):
+                _write(
+                    axes,
+                    x + (w if align == "right" else 0),
+                    begin + i * line_height,
+                    text,
+                    color=row.color,
+                    align=align,
+                )
+        _write(axes, x_left, single, row.left, bold=row.strong, color=row.color, align="right")
+        _write(axes, x_point, single, row.point, bold=row.strong, color=row.color, align="right")
+        _write(axes, x_span, single, row.span, bold=row.strong, color=row.color, align="right")
+        _write(axes, WIDE, single, row.right, bold=row.strong, color=row.color, align="right")
+        if row.mark is not None:
+            _paint(axes, row.mark, middle, scale)
+        y += height
+    y += 2
+    blocks = _plot_blocks(rows, top, y)
+    _backdrop(axes, sheet, scale, top, y, blocks)
+    y = _axis(axes, scale, y)
+    y = _foot(axes, sheet, y, WIDE)
+    return _finish(figure, axes, WIDE, y)
+
+
+def _plot_blocks(rows: Sequence[Row], top: float, bottom: float) -> list[tuple[float, float]]:
+    return [(top, bottom)]
+
+
+def _draw_narrow(sheet: Sheet) -> Figure:
+    rows = sheet.rows
+    data = [row for row in rows if not row.heading]
+    left = max([0.0, *(_width(r.left, SMALL, r.strong) for r in data)]) if sheet.left else 0.0
+    right = max([0.0, *(_width(r.right, SMALL) for r in data)]) if sheet.right else 0.0
+    if right:
+        right = max(right, _width(sheet.right, SMALL))
+    if left:
+        left = max(left, _width(sheet.left, SMALL))
+    span = max((_width(r.span, TEXT, r.strong) for r in data), default=0.0)
+    plot0 = left + 12 if left else 4.0
+    plot1 = NARROW - (right + 12 if right else 4.0)
+    scale = _scale(plot0 + (5 if left else 2), plot1 - (5 if right else 10))
+    x_point = NARROW - span - 5
+
+    figure, axes = _canvas(NARROW)
+    y = 2.0
+    if sheet.title:
+        for line in _wrap(sheet.title, NARROW, TITLE, True):
+            y += 18
+            _write(axes, 0, y, line, size=TITLE, bold=True)
+        y += 6
+    y += 13
+    _write(axes, 0, y, sheet.label, size=SMALL, color="muted")
+    _write(axes, NARROW, y, sheet.span, size=SMALL, color="muted", align="right")
+    if left or right or (sheet.reference is not None and sheet.reference_label):
+        y += 16
+        _write(axes, 0, y, sheet.left, size=SMALL, color="muted")
+        _write(axes, NARROW, y, sheet.right, size=SMALL, color="muted", align="right")
+        if sheet.reference is not None and sheet.reference_label:
+            half = _width(sheet.reference_label, SMALL) / 2
+            x = min(max(scale(sheet.reference), plot0 + half), max(plot0 + half, plot1 - half))
+            _write(axes, x, y, sheet.reference_label, size=SMALL, color="reference", align="center")
+    y += 7
+    _stroke(axes, 0, y, NARROW, y, color="rule")
+    strips: list[tuple[float, float]] = []
+    for row in rows:
+        if row.rule:
+            y += 4
+            _stroke(axes, 0, y, NARROW, y, color="rule", width=0.8)
+            y += 2
+        y += 6
+        alone = row.mark is None and not row.point
+        room = NARROW if alone else (x_point - _width(row.point, TEXT, row.strong) - 10)
+        if not row.point and not alone:
+            room = NARROW - _width(row.span, TEXT) - 10
+        lines = _wrap(row.label, room, TEXT, row.strong)
+        _write(axes, x_point, y + 12, row.point, bold=row.strong, color=row.color, align="right")
+        _write(axes, NARROW, y + 12, row.span, bold=row.strong, color=row.color, align="right")
+        for text in lines:
+            y += 16
+            _write(axes, 0, y - 4, text, bold=row.strong, color=row.color)
+        aside = row.sub
+        if row.cells and any(row.cells) and not row.sub:
+            aside = " \u00b7 ".join(
+                f"{name}: {cell}"
+                for name, cell in zip(sheet.columns, row.cells, strict=True)
+                if cell
+            )
+        if aside:
+            for text in _wrap(aside, NARROW, SMALL):
+                y += 15
+                _write(axes, 0, y - 4, text, size=SMALL, color="muted")
+        if row.mark is not None:
+            height = 20.0
+            middle = y + height / 2
+            _write(axes, 0, middle + 4.4, row.left, size=SMALL, color="muted")
+            _write(axes, NARROW, middle + 4.4, row.right, size=SMALL, color="muted", align="right")
+            strips.append((y, y + height))
+            _paint(axes, row.mark, middle, scale)
+            y += height
+        y += 1
+    _backdrop(axes, sheet, scale, y, y, strips)
+    y = _axis(axes, scale, y + 2)
+    y = _foot(axes, sheet, y, NARROW)
+    return _finish(figure, axes, NARROW, y)
