@@ -1,0 +1,1 @@
+"""Executable meta-analysis of CAR T-cell therapy in chronic lymphocytic leukemia."""

@@ -1,0 +1,357 @@
+"""Load and validate the data package: CSV files described by ``data/datapackage.json``.
+
+Types, required cells, allowed values, unique keys and foreign keys are checked by frictionless
+against the schema. What a schema cannot say (events not above the total, one figure in use per
+cohort, outcome and time point, ...) is checked here.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.digest import data_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DATA_DIR", "DataError", "Dataset", "Finding", "check", "load"]
+
+DATA_DIR = Path(__file__).resolve().parent.parent / "data"
+TABLES = ("reports", "outcomes", "cohorts", "extraction", "overlaps", "pipeline")
+PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
+# a spreadsheet program would run a text cell that starts so; numbers are typed by the schema
+FORMULA_START = re.compile(r"^[=+@\-\t\r]")
+# control and direction-override characters, which can make a cell look like what it is not
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+NO_FIGURE = {"not-found"}
+NEEDS_REASON = {"superseded", "disputed", "infeasible", "excluded", "not-found", "context"}
+EXPLAINED_ORIGIN = {"inferred"}
+MAX_CELL = 2000
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One problem in the data package.
+
+    Attributes
+    ----------
+    file : str
+        File name inside the data folder.
+    row : int
+        Line of the file, the header being line 1; 0 when the whole file is meant.
+    column : str
+        Column name, or an empty string when no single column is meant.
+    message : str
+        What is wrong, in one sentence.
+    """
+
+    file: str
+    row: int
+    column: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"data/{self.file}"
+        if self.row:
+            where += f", row {self.row}"
+        if self.column:
+            where += f", column {self.column}"
+        return f"{where}: {self.message}"
+
+
+class DataError(ValueError):
+    """The data package is not usable; ``findings`` says why."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.findings = findings
+        super().__init__("\n".join(str(finding) for finding in findings))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The validated data package.
+
+    Attributes
+    ----------
+    reports, outcomes, cohorts, extraction, overlaps, pipeline : pandas.DataFrame
+        The tables, in file order, with the columns of the schema: integers as ``Int64``,
+        numbers as ``float64``, text as ``string``; missing cells are missing values.
+        ``extraction`` has one more column, ``percent_printed``: the percentage as text with
+        its printed decimals.
+    version : str
+        Semantic version of the data package.
+    sha256 : str
+        Digest of the tables and their schema (see :func:`analysis.digest.data_digest`).
+    schema : dict
+        Parsed ``datapackage.json``.
+    """
+
+    reports: pd.DataFrame
+    outcomes: pd.DataFrame
+    cohorts: pd.DataFrame
+    extraction: pd.DataFrame
+    overlaps: pd.DataFrame
+    pipeline: pd.DataFrame
+    version: str
+    sha256: str
+    schema: dict
+
+
+def load(directory: str | os.PathLike[str] = DATA_DIR) -> Dataset:
+    """Validate the data package and return its tables.
+
+    Parameters
+    ----------
+    directory : path
+        Folder that holds ``datapackage.json`` and the CSV files.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DataError
+        If anything is wrong; every finding names file, row and column.
+    """
+    import pandas as pd
+
+    directory = Path(directory)
+    findings = check(directory)
+    if findings:
+        raise DataError(findings)
+    schema = json.loads((directory / "datapackage.json").read_text(encoding="utf-8"))
+    tables = {}
+    for resource in schema["resources"]:
+        types = {f["name"]: PANDAS_TYPE[f["type"]] for f in resource["schema"]["fields"]}
+        text = pd.read_csv(
+            directory / resource["path"], dtype="string", na_values=[""], keep_default_na=False
+        )
+        frame = text.astype(types)
+        if resource["name"] == "extraction":
+            frame["percent_printed"] = text["percent"]
+        tables[resource["name"]] = frame
+    return Dataset(
+        **tables, version=schema["version"], sha256=data_digest(directory), schema=schema
+    )
+
+
+def check(directory: str | os.PathLike[str] = DATA_DIR) -> list[Finding]:
+    """List every problem of the data package, in file order; an empty list means none.
+
+    Parameters
+    ----------
+    directory : path
+        Folder that holds ``datapackage.json`` and the CSV files.
+
+    Returns
+    -------
+    list of Finding
+    """
+    directory = Path(directory)
+    findings, schema = _check_descriptor(directory)
+    if findings:
+        return findings
+    rows: dict[str, list[dict[str, str]]] = {}
+    for resource in schema["resources"]:
+        file_findings, rows[resource["name"]] = _check_file(directory, resource)
+        findings += file_findings
+    if findings:
+        return sorted(findings)
+    findings = _check_schema(directory)
+    if findings:
+        return sorted(findings)
+    return sorted(_check_rules(rows))
+
+
+def _check_descriptor(directory: Path) -> tuple[list[Finding], dict]:
+    name = "datapackage.json"
+    try:
+        schema = json.loads((directory / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return [Finding(name, 0, "", f"the file is missing from {directory}")], {}
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return [Finding(name, getattr(error, "lineno", 0), "", f"not valid JSON: {error}")], {}
+    try:
+        found = {r["name"]: r["path"] for r in schema["resources"]}
+        fields = [f["type"] for r in schema["resources"] for f in r["schema"]["fields"]]
+        version = schema["version"]
+    except (KeyError, TypeError) as error:
+        return [Finding(name, 0, "", f"not a data package of this project: {error!r}")], {}
+    if set(found) != set(TABLES) or any(path != f"{n}.csv" for n, path in found.items()):
+        return [Finding(name, 0, "resources", f"must be exactly {', '.join(TABLES)}")], {}
+    if not set(fields) <= set(PANDAS_TYPE):
+        return [Finding(name, 0, "type", f"must be one of {', '.join(PANDAS_TYPE)}")], {}
+    if not re.fullmatch(r"\d+\.\d+\.\d+", str(version)):
+        return [Finding(name, 0, "version", f"{version!r} is not a version like 1.0.0")], {}
+    return [], schema
+
+
+def _check_file(directory: Path, resource: dict) -> tuple[list[Finding], list[dict[str, str]]]:
+    """Read one CSV file strictly: encoding, header, cell count, unseen characters."""
+    name = resource["path"]
+    columns = [f["name"] for f in resource["schema"]["fields"]]
+    texts = {f["name"] for f in resource["schema"]["fields"] if f["type"] == "string"}
+    try:
+        raw = (directory / name).read_bytes()
+    except FileNotFoundError:
+        return [Finding(name, 0, "", f"the file is missing from {directory}")], []
+    if raw.startswith(b"\xef\xbb\xbf"):
+        return [Finding(name, 1, "", "starts with a byte order mark; save as UTF-8 without")], []
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        return [Finding(name, line, "", "is not UTF-8 text")], []
+    if "\r" in text:
+        line = text[: text.index("\r")].count("\n") + 1
+        return [Finding(name, line, "", "has a carriage return; end lines with a line feed")], []
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    findings: list[Finding] = []
+    rows: list[dict[str, str]] = []
+    try:
+        header = next(reader, [])
+        if header != columns:
+            return [Finding(name, 1, "", _header_message(header, columns))], []
+        for cells in reader:
+            line = reader.line_num
+            if len(cells) != len(columns):
+                message = f"has {len(cells)} cells, the header has {len(columns)}"
+                findings.append(Finding(name, line, "", message))
+                continue
+            for column, cell in zip(columns, cells, strict=True):
+                if UNSEEN.search(cell):
+                    message = "has a line break or an unseen control character"
+                    findings.append(Finding(name, line, column, message))
+                elif cell != cell.strip():
+                    findings.append(Finding(name, line, column, "starts or ends with a space"))
+                elif column in texts and FORMULA_START.match(cell):
+                    message = f"starts with {cell[0]!r}, which a spreadsheet takes for a formula"
+                    findings.append(Finding(name, line, column, message))
+                elif len(cell) > MAX_CELL:
+                    message = f"is longer than {MAX_CELL} characters"
+                    findings.append(Finding(name, line, column, message))
+            rows.append({"_row": str(line), **dict(zip(columns, cells, strict=True))})
+    except csv.Error as error:
+        findings.append(Finding(name, reader.line_num, "", f"is not valid CSV: {error}"))
+    if not rows and not findings:
+        findings.append(Finding(name, 1, "", "has no rows"))
+    return findings, rows
+
+
+def _header_message(header: list[str], columns: list[str]) -> str:
+    missing = [c for c in columns if c not in header]
+    unknown = [c for c in header if c not in columns]
+    if missing:
+        return f"the header lacks {', '.join(missing)}"
+    if unknown:
+        return f"the header has the unknown column {', '.join(map(repr, unknown))}"
+    return f"the columns must stand in this order: {', '.join(columns)}"
+
+
+def _check_schema(directory: Path) -> list[Finding]:
+    """Types, constraints and keys, by frictionless."""
+    from frictionless import Package
+
+    report = Package(str(directory / "datapackage.json")).validate()
+    findings = [Finding("datapackage.json", 0, "", error.message) for error in report.errors]
+    for task in report.tasks:
+        for error in task.errors:
+            findings.append(
+                Finding(
+                    Path(task.place).name,
+                    getattr(error, "row_number", None) or 0,
+                    getattr(error, "field_name", None) or "",
+                    error.note or error.message,
+                )
+            )
+    return findings
+
+
+def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
+    """Rules that a table schema cannot express."""
+    kinds = {row["outcome_id"]: row["kind"] for row in rows["outcomes"]}
+    findings: list[Finding] = []
+    in_use: dict[tuple[str, ...], str] = {}
+    for row in rows["extraction"]:
+
+        def add(column: str, message: str, row: dict[str, str] = row) -> None:
+            findings.append(Finding("extraction.csv", int(row["_row"]), column, message))
+
+        events, total, status = row["events"], row["total"], row["status"]
+        if events and not total:
+            add("total", "is empty although events is given")
+        if events and total and int(events) > int(total):
+            add("events", f"{events} is more than the total {total}")
+        if status in NEEDS_REASON and not row["reason"]:
+            add("reason", f"is empty; status {status} needs one")
+        if row["origin"] in EXPLAINED_ORIGIN and not row["reason"]:
+            add("reason", f"is empty; origin {row['origin']} needs one")
+        if status not in NO_FIGURE and not row["confidence"]:
+            add("confidence", "is empty")
+        figure = events or row["percent"] or row["value"]
+        if status in NO_FIGURE and figure:
+            add("status", "is not-found although a figure is given")
+        if status not in NO_FIGURE and not figure and not row["value_text"]:
+            add("events", "the row has neither a count, a percentage, a value nor a text")
+        if row["value"] and not row["unit"]:
+            add("unit", "is empty although value is given")
+        if row["ci_low"] and row["ci_high"] and float(row["ci_low"]) > float(row["ci_high"]):
+            add("ci_low", f"{row['ci_low']} is above ci_high {row['ci_high']}")
+        kind = kinds[row["outcome"]]
+        if status == "used" and kind == "proportion" and row["origin"] != "stated" and not events:
+            add("events", "is empty in a row that is in use as a count")
+        record_start = f"{row['cohort_id']}.{row['outcome'].replace('_', '-')}.{row['report_id']}"
+        if not re.fullmatch(re.escape(record_start) + r"(\.[0-9]+)?", row["record_id"]):
+            add("record_id", f"must be {record_start}, with a number where there are several")
+        if status == "used":
+            # a proportion may be in use once, or pooling could not tell which; the others once
+            # per time point
+            time = "" if kind == "proportion" else row["timepoint_months"]
+            key = (row["cohort_id"], row["outcome"], time)
+            if key in in_use:
+                add("status", f"is used, as in row {in_use[key]} for the same cohort and outcome")
+            in_use.setdefault(key, row["_row"])
+    findings += _check_cohort_numbers(rows)
+    seen: dict[frozenset[str], str] = {}
+    for row in rows["overlaps"]:
+        line = int(row["_row"])
+        pair = frozenset((row["cohort_a"], row["cohort_b"]))
+        if len(pair) == 1:
+            findings.append(Finding("overlaps.csv", line, "cohort_b", "is the same as cohort_a"))
+        elif pair in seen:
+            message = f"repeats the pair of row {seen[pair]}"
+            findings.append(Finding("overlaps.csv", line, "cohort_b", message))
+        seen.setdefault(pair, row["_row"])
+    return findings
+
+
+def _check_cohort_numbers(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
+    """Numbers of a cohort must be in order and agree with the extraction rows in use."""
+    findings = []
+    columns = ("n_enrolled", "n_infused", "n_evaluable")
+    stated = {
+        (row["cohort_id"], row["outcome"]): (row["value"], row["_row"])
+        for row in rows["extraction"]
+        if row["status"] == "used" and row["outcome"] in columns
+    }
+    for row in rows["cohorts"]:
+        line = int(row["_row"])
+        order = [(c, int(row[c])) for c in ("n_evaluable", "n_infused", "n_enrolled") if row[c]]
+        for (small, n_small), (large, n_large) in pairwise(order):
+            if n_small > n_large:
+                message = f"{n_small} is more than {large} {n_large}"
+                findings.append(Finding("cohorts.csv", line, small, message))
+        for column in columns:
+            value, where = stated.get((row["cohort_id"], column), ("", ""))
+            if value and row[column] and float(value) != float(row[column]):
+                message = f"{row[column]} differs from {value} in extraction.csv, row {where}"
+                findings.append(Finding("cohorts.csv", line, column, message))
+    return findings
