@@ -258,9 +258,13 @@ def _header_message(header: list[str], columns: list[str]) -> str:
 
 def _check_schema(directory: Path) -> list[Finding]:
     """Types, constraints and keys, by frictionless."""
-    from frictionless import Package
+    from frictionless import FrictionlessException, Package
 
-    report = Package(str(directory / "datapackage.json")).validate()
+    try:
+        report = Package(str(directory / "datapackage.json")).validate()
+    except FrictionlessException as error:
+        reasons = error.reasons or [error.error]
+        return [Finding("datapackage.json", 0, "", reason.note) for reason in reasons]
     findings = [Finding("datapackage.json", 0, "", error.message) for error in report.errors]
     for task in report.tasks:
         for error in task.errors:
