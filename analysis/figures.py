@@ -69,33 +69,24 @@ class Unpooled:
             )
 
 
-def _wilson(events: int, total: int, confidence: float) -> tuple[float, float]:
-    """Return the score interval of one proportion (Wilson 1927, 10.1080/01621459.1927.10502953)."""
-    from statistics import NormalDist
-
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    p, z2 = events / total, z * z / total
-    center = (p + z2 / 2) / (1 + z2)
-    half = z / (1 + z2) * math.sqrt(p * (1 - p) / total + z2 / (4 * total))
-    return (
-        0.0 if events == 0 else max(center - half, 0.0),
-        1.0 if events == total else min(center + half, 1.0),
-    )
-
-
 def _check_texts(name: str, texts: Sequence[Any], k: int) -> tuple[str, ...]:
     if isinstance(texts, str) or len(texts) != k:
         raise ValueError(f"{name} must have one value per trial ({k})")
     return tuple(plain(text) for text in texts)
 
 
-def _square_size(weight: float, largest: float) -> float:
-    """Return the side of a square whose area is proportional to the weight, never below 4.5 px."""
-    return max(4.5, 14.0 * math.sqrt(weight / largest)) if largest > 0 else 8.0
+def _square_size(weight: float, largest: float, hollow: bool = False) -> float:
+    """Return the side in pixels of a square whose area is proportional to the weight.
+
+    Never below 4.5 px, or 6.5 px for a hollow square, so that every trial can be seen.
+    """
+    least = 6.5 if hollow else 4.5
+    return max(least, 14.0 * math.sqrt(weight / largest)) if largest > 0 else 8.0
 
 
 def _study_row(fit: Any, i: int, label: str, cells: tuple[str, ...], largest: float) -> Row:
     events, total = int(fit.events[i]), int(fit.total[i])
+    hollow = events in (0, total)
     weight = None if fit.weight is None else float(fit.weight[i])
     estimate = float(fit.study_estimate[i])
     low, high = float(fit.study_ci_low[i]), float(fit.study_ci_high[i])
@@ -107,8 +98,8 @@ def _study_row(fit: Any, i: int, label: str, cells: tuple[str, ...], largest: fl
             low,
             high,
             at=estimate,
-            size=8.0 if weight is None else _square_size(weight, largest),
-            hollow=events in (0, total),
+            size=8.0 if weight is None else _square_size(weight, largest, hollow),
+            hollow=hollow,
             name=f"trial-{i + 1}",
         ),
         cells=cells,
@@ -238,6 +229,8 @@ def forest(
     ValueError
         If a column or `group` does not have one value per trial, or `reference` is no proportion.
     """
+    from analysis.pooling import wilson
+
     labels = trial_labels(fit)
     k = len(labels)
     names = tuple(plain(name) for name in columns or {})
@@ -265,7 +258,7 @@ def forest(
                     name=f"group-{number_ + 1}",
                 )
     for row in unpooled:
-        low, high = _wilson(row.events, row.total, fit.level)
+        low, high = (float(limit) for limit in wilson(row.events, row.total, fit.level))
         rows.append(
             Row(
                 label=plain(row.label),
@@ -315,6 +308,8 @@ def forest(
     at, named = reference if isinstance(reference, tuple) else (reference, "")
     if at is not None and not 0 <= at <= 1:
         raise ValueError(f"reference must be a proportion between 0 and 1, not {at!r}")
+    if at is not None:
+        notes.append(f"Dotted line: {plain(named) or 'reference'}, {pct(at)}")
     return draw(
         Sheet(
             rows=tuple(rows),
@@ -328,7 +323,6 @@ def forest(
             notes=tuple(notes),
             line=None if fit.estimate is None or is_limit(fit) else float(fit.estimate),
             reference=None if at is None else float(at),
-            reference_label=plain(named),
         ),
         layout,
     )
@@ -341,28 +335,53 @@ def _named(fits: Sequence[Any] | Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _interval_row(
-    label: str, fit: Any, *, name: str, strong: bool = False, rule: bool = False, **more: Any
+    label: str,
+    fit: Any,
+    *,
+    name: str,
+    strong: bool = False,
+    filled: bool = False,
+    rule: bool = False,
+    **more: Any,
 ) -> Row:
     """Return a row with a dot, its interval, and the prediction interval as a thin outer line."""
     if fit.estimate is None:
-        said = "one trial: not pooled" if len(fit.events) == 1 else "not estimated"
-        return Row(label=label, point=EN_DASH, color="muted", rule=rule, **{**more, "sub": said})
-    if is_limit(fit):
-        mark = Mark("bar", "pooled", fit.ci_low, fit.ci_high, name=name)
-    else:
-        outer = None if fit.pi_low is None or fit.pi_high is None else (fit.pi_low, fit.pi_high)
-        mark = Mark(
+        if len(fit.events) > 1:
+            return Row(
+                label=label,
+                point=EN_DASH,
+                color="muted",
+                rule=rule,
+                **{**more, "sub": "not pooled"},
+            )
+        low, high = float(fit.study_ci_low[0]), float(fit.study_ci_high[0])
+        at = float(fit.study_estimate[0])
+        hollow = int(fit.events[0]) in (0, int(fit.total[0]))
+        mark = Mark("square", "study", low, high, at=at, hollow=hollow, name=name)
+        return Row(
+            label=label,
+            mark=mark,
+            point=pct(at),
+            span=f"({_span(low, high)})",
+            color="muted",
+            rule=rule,
+            **{**more, "sub": "one trial, not pooled"},
+        )
+    outer = None
+    if fit.pi_low is not None and fit.pi_high is not None and not is_limit(fit):
+        outer = (fit.pi_low, fit.pi_high)
+    return Row(
+        label=label,
+        mark=Mark(
             "dot",
-            "pooled" if strong else "study",
+            "pooled",
             fit.ci_low,
             fit.ci_high,
             at=fit.estimate,
+            hollow=not filled,
             outer=outer,
             name=name,
-        )
-    return Row(
-        label=label,
-        mark=mark,
+        ),
         point=pct(fit.estimate),
         span=f"({_span(fit.ci_low, fit.ci_high)})",
         strong=strong,
@@ -406,7 +425,7 @@ def leave_one_out(
                 f"left_out must have one result per trial ({len(labels)}), not {len(left_out)}"
             )
         pairs = list(zip(labels, left_out, strict=True))
-    rows = [_interval_row("None: all trials", fit, name="all-trials", strong=True)]
+    rows = [_interval_row("None: all trials", fit, name="all-trials", strong=True, filled=True)]
     for i, (label, other) in enumerate(pairs):
         row = _interval_row(label, other, name=f"without-{i + 1}", rule=i == 0)
         mark = row.mark if row.mark is None else replace(row.mark, outer=None)
@@ -454,7 +473,7 @@ def model_comparison(
         raise ValueError("model_comparison needs at least one fit")
     main = primary if isinstance(primary, int) else [name for name, _ in pairs].index(primary)
     rows = [
-        _interval_row(name, fit, name=f"model-{i + 1}", strong=i == main)
+        _interval_row(name, fit, name=f"model-{i + 1}", strong=i == main, filled=i == main)
         for i, (name, fit) in enumerate(pairs)
     ]
     reference = pairs[main][1]
@@ -510,11 +529,12 @@ def overview(
             plain(name),
             fit,
             name=f"estimand-{i + 1}",
+            filled=True,
             cells=(str(k), str(n)),
             sub=f"{count(k, 'trial')}, {count(n, 'patient')}",
         )
         if fit.estimate is None:
-            row = replace(row, sub=f"{count(k, 'trial')}, {count(n, 'patient')}: not pooled")
+            row = replace(row, sub=f"{count(k, 'trial')}, {count(n, 'patient')}, not pooled")
         rows.append(row)
     return draw(
         Sheet(

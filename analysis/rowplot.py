@@ -68,7 +68,6 @@ class Sheet:
     notes: tuple[str, ...] = ()
     line: float | None = None
     reference: float | None = None
-    reference_label: str = ""
     band: tuple[float, float] | None = None
 
 
@@ -103,6 +102,25 @@ def _wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]
             word = word[cut:]
         line = word
     return [*lines, line]
+
+
+def _longest_word(text: str, size: float, bold: bool = False) -> float:
+    return max(_width(word, size, bold) for word in text.split(" "))
+
+
+def _balanced(text: str, width: float, size: float, bold: bool = False) -> list[str]:
+    """Break a text as `_wrap` does, with lines of about equal length."""
+    lines = _wrap(text, width, size, bold)
+    if len(lines) == 1:
+        return lines
+    longest = _longest_word(text, size, bold)
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9):
+        if width * share < longest:
+            continue
+        narrower = _wrap(text, width * share, size, bold)
+        if len(narrower) == len(lines):
+            return narrower
+    return lines
 
 
 def _canvas(width: float) -> tuple[Figure, Axes]:
@@ -243,7 +261,14 @@ def _paint(axes: Axes, mark: Mark, y: float, scale: Callable[[float], float]) ->
             (middle + radius * math.cos(a), y + radius * math.sin(a))
             for a in (2 * math.pi * i / 24 for i in range(24))
         ]
-        _shape(axes, circle, fill="ground", edge=mark.color, width=2.4, name=f"{mark.name}-dot")
+        _shape(
+            axes,
+            circle,
+            fill="ground" if mark.hollow else mark.color,
+            edge=mark.color if mark.hollow else "ground",
+            width=2.2 if mark.hollow else 1.6,
+            name=f"{mark.name}-dot",
+        )
         return
     half = mark.size / 2
     color = "ink" if mark.color == "study" else mark.color
@@ -265,15 +290,10 @@ def _paint(axes: Axes, mark: Mark, y: float, scale: Callable[[float], float]) ->
 
 
 def _backdrop(
-    axes: Axes,
-    sheet: Sheet,
-    scale: Callable[[float], float],
-    top: float,
-    bottom: float,
-    gaps: Sequence[tuple[float, float]],
+    axes: Axes, sheet: Sheet, scale: Callable[[float], float], strips: Sequence[tuple[float, float]]
 ) -> None:
     """Draw band, grid, the line of the pooled estimate and the reference behind the strips."""
-    for y0, y1 in gaps or [(top, bottom)]:
+    for y0, y1 in strips:
         if sheet.band is not None:
             x0, x1 = scale(sheet.band[0]), scale(sheet.band[1])
             _shape(
@@ -361,10 +381,18 @@ def _draw_wide(sheet: Sheet) -> Figure:
         )
         for i in range(len(sheet.columns))
     ]
-    fixed = sum(c + gap for c in cells) + (left + gap if left else 0.0)
-    fixed += value + gap + (right + gap if right else 0.0) + gap
-    natural = widest([(r.label, r.strong) for r in data if r.mark is not None], sheet.label)
-    label = min(natural, max(104.0, WIDE - fixed - (190.0 if not cells else 160.0)))
+    named = [r for r in data if r.mark is not None and (any(r.cells) or not cells)]
+    natural = widest([(r.label, r.strong) for r in named], sheet.label)
+    wanted = 200.0 if not cells else 165.0
+    words = [_longest_word(r.label, TEXT, r.strong) for r in named]
+    narrowest = min(max([104.0, *words]), 190.0)
+    for right_shown in (right, 0.0):  # the last column gives way before the plot does
+        right = right_shown
+        fixed = sum(c + gap for c in cells) + (left + gap if left else 0.0) + gap
+        fixed += value + gap + (right + gap if right else 0.0)
+        label = min(natural, max(narrowest, WIDE - fixed - wanted))
+        if WIDE - fixed - label >= 130.0:
+            break
     x_cells = [label + gap + sum(c + gap for c in cells[:i]) for i in range(len(cells))]
     x_left = label + gap + sum(c + gap for c in cells) + left
     plot0 = (x_left if left else x_left - gap) + gap + 4
@@ -382,8 +410,6 @@ def _draw_wide(sheet: Sheet) -> Figure:
         y += 8
     heads = [_wrap(name, w, SMALL) for name, w in zip(sheet.columns, cells, strict=True)]
     extra = max([0, *(len(h) - 1 for h in heads)]) * 14
-    if sheet.reference is not None and sheet.reference_label:
-        extra = max(extra, 14)
     y += 14 + extra
 
     def header(x: float, lines: Sequence[str], align: str = "left") -> None:
@@ -395,19 +421,20 @@ def _draw_wide(sheet: Sheet) -> Figure:
         header(x + (w if align == "right" else 0), lines, align)
     header(x_left, [sheet.left], "right")
     header(x_span, [sheet.span], "right")
-    header(WIDE, [sheet.right], "right")
-    if sheet.reference is not None and sheet.reference_label:
-        x = scale(sheet.reference)
-        half = _width(sheet.reference_label, SMALL) / 2
-        x = min(max(x, plot0 + half), max(plot0 + half, plot1 - half))
-        _write(axes, x, y, sheet.reference_label, size=SMALL, color="reference", align="center")
+    if right:
+        header(WIDE, [sheet.right], "right")
     y += 8
     _stroke(axes, 0, y, WIDE, y, color="rule")
     top = y
+    y += 2
     for row in rows:
         free = row.heading or (row.mark is None and not row.point)
-        room = WIDE if free else label
-        lines = _wrap(row.label, room, TEXT, row.strong)
+        room = label
+        if free:
+            room = WIDE
+        elif not any(row.cells) and cells:
+            room = label + sum(c + gap for c in cells)
+        lines = _balanced(row.label, room, TEXT, row.strong)
         texts = [_wrap(c, w, TEXT) for c, w in zip(row.cells, cells, strict=False)]
         sub = (
             _wrap(row.sub, label, SMALL)
@@ -420,7 +447,7 @@ def _draw_wide(sheet: Sheet) -> Figure:
             y += 3
             _stroke(axes, 0, y, WIDE, y, color="rule", width=0.8)
             y += 3
-        first = y + 5 + 12
+        first = y + 5 + 12.6
         middle = y + height / 2
         single = middle + 4.6
         start = first + (tall - len(lines) - len(sub)) * line_height / 2
@@ -442,20 +469,16 @@ def _draw_wide(sheet: Sheet) -> Figure:
         _write(axes, x_left, single, row.left, bold=row.strong, color=row.color, align="right")
         _write(axes, x_point, single, row.point, bold=row.strong, color=row.color, align="right")
         _write(axes, x_span, single, row.span, bold=row.strong, color=row.color, align="right")
-        _write(axes, WIDE, single, row.right, bold=row.strong, color=row.color, align="right")
+        if right:
+            _write(axes, WIDE, single, row.right, bold=row.strong, color=row.color, align="right")
         if row.mark is not None:
             _paint(axes, row.mark, middle, scale)
         y += height
     y += 2
-    blocks = _plot_blocks(rows, top, y)
-    _backdrop(axes, sheet, scale, top, y, blocks)
+    _backdrop(axes, sheet, scale, [(top, y)])
     y = _axis(axes, scale, y)
     y = _foot(axes, sheet, y, WIDE)
     return _finish(figure, axes, WIDE, y)
-
-
-def _plot_blocks(rows: Sequence[Row], top: float, bottom: float) -> list[tuple[float, float]]:
-    return [(top, bottom)]
 
 
 def _draw_narrow(sheet: Sheet) -> Figure:
@@ -470,7 +493,7 @@ def _draw_narrow(sheet: Sheet) -> Figure:
     span = max((_width(r.span, TEXT, r.strong) for r in data), default=0.0)
     plot0 = left + 12 if left else 4.0
     plot1 = NARROW - (right + 12 if right else 4.0)
-    scale = _scale(plot0 + (5 if left else 2), plot1 - (5 if right else 10))
+    scale = _scale(plot0 + (5 if left else 6), plot1 - (5 if right else 14))
     x_point = NARROW - span - 5
 
     figure, axes = _canvas(NARROW)
@@ -483,14 +506,15 @@ def _draw_narrow(sheet: Sheet) -> Figure:
     y += 13
     _write(axes, 0, y, sheet.label, size=SMALL, color="muted")
     _write(axes, NARROW, y, sheet.span, size=SMALL, color="muted", align="right")
-    if left or right or (sheet.reference is not None and sheet.reference_label):
+    between = " \u00b7 "
+    if sheet.columns and not any(row.sub and row.color == "ink" for row in rows):
+        for text in _wrap(between.join(sheet.columns), NARROW, SMALL):
+            y += 16
+            _write(axes, 0, y, text, size=SMALL, color="muted")
+    if left or right:
         y += 16
         _write(axes, 0, y, sheet.left, size=SMALL, color="muted")
         _write(axes, NARROW, y, sheet.right, size=SMALL, color="muted", align="right")
-        if sheet.reference is not None and sheet.reference_label:
-            half = _width(sheet.reference_label, SMALL) / 2
-            x = min(max(scale(sheet.reference), plot0 + half), max(plot0 + half, plot1 - half))
-            _write(axes, x, y, sheet.reference_label, size=SMALL, color="reference", align="center")
     y += 7
     _stroke(axes, 0, y, NARROW, y, color="rule")
     strips: list[tuple[float, float]] = []
@@ -504,19 +528,15 @@ def _draw_narrow(sheet: Sheet) -> Figure:
         room = NARROW if alone else (x_point - _width(row.point, TEXT, row.strong) - 10)
         if not row.point and not alone:
             room = NARROW - _width(row.span, TEXT) - 10
-        lines = _wrap(row.label, room, TEXT, row.strong)
+        lines = _balanced(row.label, room, TEXT, row.strong)
         _write(axes, x_point, y + 12, row.point, bold=row.strong, color=row.color, align="right")
         _write(axes, NARROW, y + 12, row.span, bold=row.strong, color=row.color, align="right")
         for text in lines:
             y += 16
             _write(axes, 0, y - 4, text, bold=row.strong, color=row.color)
         aside = row.sub
-        if row.cells and any(row.cells) and not row.sub:
-            aside = " \u00b7 ".join(
-                f"{name}: {cell}"
-                for name, cell in zip(sheet.columns, row.cells, strict=True)
-                if cell
-            )
+        if any(row.cells) and not row.sub:
+            aside = between.join(cell or "\u2013" for cell in row.cells)
         if aside:
             for text in _wrap(aside, NARROW, SMALL):
                 y += 15
@@ -530,7 +550,7 @@ def _draw_narrow(sheet: Sheet) -> Figure:
             _paint(axes, row.mark, middle, scale)
             y += height
         y += 1
-    _backdrop(axes, sheet, scale, y, y, strips)
+    _backdrop(axes, sheet, scale, strips)
     y = _axis(axes, scale, y + 2)
     y = _foot(axes, sheet, y, NARROW)
     return _finish(figure, axes, NARROW, y)

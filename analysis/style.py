@@ -27,7 +27,7 @@ THEME: Mapping[str, str] = MappingProxyType(
         "rule": "#a3adb8",  # rules between blocks
         "study": "#0a6aa6",  # a trial
         "pooled": "#b44a0a",  # a pooled estimate
-        "prediction": "#d58a55",  # a prediction interval
+        "prediction": "#c77a45",  # a prediction interval
         "band": "#f8ebe0",  # confidence band of the full set
         "excluded": "#838d97",  # shown, not pooled
         "reference": "#7b4ea3",  # a reference value

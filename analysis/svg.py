@@ -43,7 +43,9 @@ def svg(figure: Figure) -> str:
         figure.savefig(
             buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True
         )
-    return buffer.getvalue()
+    return buffer.getvalue().replace(
+        "font-family: 'DejaVu Sans'", "font-family: 'DejaVu Sans', Arial, Helvetica, sans-serif"
+    )
 
 
 def _styles(text: str) -> dict[str, str]:

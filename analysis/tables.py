@@ -100,10 +100,16 @@ def to_csv(frame: Any) -> str:
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     writer.writerow([_defused(name) for name in names])
-    writer.writerows(
-        [_text(cell) if _is_number(cell) else _defused(_text(cell)) for cell in row] for row in rows
-    )
+    writer.writerows([_exact(cell) for cell in row] for row in rows)
     return out.getvalue()
+
+
+def _exact(value: object) -> str:
+    """Return a cell for a file: numbers in full, text that no spreadsheet runs."""
+    if _missing(value) or not _is_number(value):
+        return _defused(_text(value))
+    plain_value = value.item() if hasattr(value, "item") else value
+    return repr(plain_value).removesuffix(".0")
 
 
 def _defused(text: str) -> str:
@@ -114,6 +120,11 @@ def _defused(text: str) -> str:
 
 def _caption_id(caption: str, anchor: str | None) -> str:
     return f"{anchor or 'ev' + hashlib.sha256(caption.encode()).hexdigest()[:10]}-caption"
+
+
+def _short(header: str) -> str:
+    """Return a header for a place without room."""
+    return header.replace("prediction interval", "PI")
 
 
 def _link(text: str, url: object) -> str:
@@ -289,7 +300,7 @@ def _table(
             shown_text = _link(text, row[place[links[name]]]) if name in links else escape(text)
         extra = attributes(name)
         if stack:
-            extra += f' data-label="{attribute(headers.get(name, name))}"'
+            extra += f' data-label="{attribute(_short(headers.get(name, name)))}"'
         if values and name in numeric:
             extra += f' data-value="{attribute(_text(raw))}"'
         if name == head:
@@ -533,7 +544,7 @@ def studies_table(
     for name, values in columns.items():
         if isinstance(values, str) or len(values) != k:
             raise ValueError(f"column {plain(name)} must have one value per trial ({k})")
-    interval = f"{level(fit)} CI"
+    interval = f"{level(fit)} interval"
     rows: list[dict[str, Any]] = []
     for i, label in enumerate(trial_labels(fit)):
         rows.append(
@@ -591,7 +602,7 @@ def studies_table(
         foot=foot,
         stack=True,
         csv=studies_csv(fit, columns=columns),
-        note=note or (f"{model_name(fit)}. {spread}." if spread else ""),
+        note=note or " ".join([f"{model_name(fit)}. {spread}."] * bool(spread) + list(fit.notes)),
     )
 
 
