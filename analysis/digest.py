@@ -52,8 +52,8 @@ def data_digest(data_dir: Path | str = DATA_DIR) -> str:
     It is the sha256 of the listing that ``sha256sum`` prints for the files of the package in the
     order of their names, so anybody can check it without this code::
 
-        cd data
-        ls *.csv datapackage.json | grep -v '^estimates\\.' | LC_ALL=C sort | xargs sha256sum | sha256sum
+        cd data && export LC_ALL=C
+        ls *.csv datapackage.json | grep -v estimates.csv | sort | xargs sha256sum | sha256sum
 
     Parameters
     ----------

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from analysis.bookbuild.execution import job_count, kernel_environment
+from analysis.bookbuild.execution import ANSI, QUOTE, job_count, kernel_environment
 from analysis.digest import ROOT, data_date, data_digest, data_version
 
 FALLBACK_DATE = "2025-01-01"
@@ -21,6 +23,7 @@ FALLBACK_DATE = "2025-01-01"
 
 # lines of the log that tell a person how far the build is
 _PROGRESS = ("running ", "chapter ")
+_PROBLEM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 
 
 def main() -> int:
@@ -55,7 +58,7 @@ def main() -> int:
     finished.unlink(missing_ok=True)
     code = run_jupyter_book(build / "book.log", environment, say)
     if code != 0:
-        say("stopped: the book was not built; the reasons are above, everything is in _build/book.log")
+        say("stopped: the book was not built, for the reasons above; the log is _build/book.log")
         return 1
     index = build / "html" / "index.html"
     if not index.is_file():
@@ -96,7 +99,9 @@ def build_environment(root: Path) -> dict[str, str]:
     return environment
 
 
-def run_jupyter_book(log_path: Path, environment: dict[str, str], say) -> int:
+def run_jupyter_book(
+    log_path: Path, environment: dict[str, str], say: Callable[[str], None]
+) -> int:
     """Run Jupyter Book, keep its output in a log, and show progress, warnings and errors.
 
     Parameters
@@ -124,7 +129,7 @@ def run_jupyter_book(log_path: Path, environment: dict[str, str], say) -> int:
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**environment, "NO_COLOR": "1"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -132,17 +137,18 @@ def run_jupyter_book(log_path: Path, environment: dict[str, str], say) -> int:
             errors="replace",
         ) as process,
     ):
-        shown: list[str] = []
+        problems = 0
         assert process.stdout is not None
-        for line in process.stdout:
+        for raw in process.stdout:
+            line = ANSI.sub("", raw)
             log.write(line)
             if line.startswith(_PROGRESS):
                 say(line.rstrip())
-            elif "WARNING" in line or "ERROR" in line or "CRITICAL" in line:
-                shown.append(line.rstrip())
+            elif _PROBLEM.search(line) or (problems and line.startswith(QUOTE)):
+                problems += 1
                 print(line.rstrip(), flush=True)
         process.wait()
-    if process.returncode != 0 and not shown:
+    if process.returncode != 0 and not problems:
         sys.stdout.write(log_path.read_text(encoding="utf-8")[-4000:])
     return process.returncode
 

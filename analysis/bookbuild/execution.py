@@ -9,6 +9,7 @@ at the same moment may be given the same port.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 DEFAULT_JOBS = 4
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+QUOTE = "  | "
+"""What the lines of a longer error message start with in the log."""
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+"""The codes by which terminal output is colored."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ def job_count(environ: Mapping[str, str] = os.environ) -> int:
     Parameters
     ----------
     environ : mapping
-        Where to look for ``BOOK_JOBS``; empty or absent means as many as there are processors, up to 4.
+        Where to look for ``BOOK_JOBS``; empty or absent means as many as there are processors,
+        up to 4.
 
     Returns
     -------
@@ -189,7 +195,7 @@ async def _run_one(
     try:
         await client.async_execute(env=environment)
     except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
-        return _ANSI.sub("", str(error)).strip()
+        return ANSI.sub("", str(error)).strip()
     finally:
         # a client leaves a kernel alone that was handed to it
         await manager.shutdown_kernel(now=True)
@@ -221,6 +227,36 @@ def store(cache_path: Path, outcomes: Sequence[Outcome]) -> None:
                 check_validity=False,
                 overwrite=True,
             )
+
+
+def executed(cache_path: Path, chapter: Chapter) -> str:
+    """Return a chapter's notebook with its results, as the text of an ``.ipynb`` file.
+
+    Parameters
+    ----------
+    cache_path : Path
+        The folder of the cache.
+    chapter : Chapter
+        A chapter whose result is in the cache.
+
+    Returns
+    -------
+    str
+        JSON, the same for the same results: cells are numbered where Jupyter draws random names.
+
+    Raises
+    ------
+    KeyError
+        If the result is not in the cache.
+    """
+    from jupyter_cache import get_cache
+
+    _, notebook = get_cache(str(cache_path)).merge_match_into_notebook(chapter.notebook)
+    notebook.metadata.pop("source_map", None)
+    notebook.update(nbformat=4, nbformat_minor=5)
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell.id = f"cell-{number}"
+    return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def missing(cache_path: Path, chapters: Sequence[Chapter]) -> list[Chapter]:

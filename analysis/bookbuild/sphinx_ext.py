@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import html
-import json
 import posixpath
 import re
 import shutil
@@ -43,12 +42,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("book_inputs", "", "env", str)
     app.connect("config-inited", set_digests)
     app.connect("config-inited", serve_vendored)
+    app.connect("builder-inited", place_notebook_style)
     app.connect("env-before-read-docs", execute_outdated)
+    app.connect("doctree-read", keep_executed_notebook)
     app.connect("env-updated", rewrite_all)
     # before the theme makes its buttons, and after the math extension added its scripts
     app.connect("html-page-context", offer_notebook, priority=100)
     app.connect("html-page-context", show_data_version, priority=900)
     app.connect("html-page-context", drop_unused_math, priority=990)
+    app.connect("html-page-context", mend_bibliography_roles, priority=990)
     app.connect("build-finished", finish)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": False}
 
@@ -74,7 +76,19 @@ def serve_vendored(app: Sphinx, config: Config) -> None:
     config.html_static_path = [*config.html_static_path, VENDOR]
 
 
-def execute_outdated(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+def place_notebook_style(app: Sphinx) -> None:
+    """Put the style sheet of MyST-NB in its place before the pages are written.
+
+    A page names a style sheet with its checksum only if the file is there already, so that pages
+    of a first build would differ from those of a second.
+    """
+    from myst_nb.sphinx_ext import add_global_html_resources
+
+    (Path(app.outdir) / "_static").mkdir(parents=True, exist_ok=True)
+    add_global_html_resources(app, None)
+
+
+def execute_outdated(app: Sphinx, env: Any, docnames: list[str]) -> None:
     """Run the chapters that are about to be read and have no cached result."""
     app._book_outdated = bool(docnames)  # type: ignore[attr-defined]
     if env.mystnb_config.execution_mode != "cache":
@@ -100,13 +114,17 @@ def execute_outdated(app: Sphinx, env: BuildEnvironment, docnames: list[str]) ->
     )
     execution.store(cache_path, outcomes)
     failures = [outcome for outcome in outcomes if outcome.error]
-    if failures:
-        raise ExtensionError(
-            "\n\n".join(f"{item.chapter.name}: a cell failed.\n{item.error}" for item in failures)
+    for failure in failures:
+        lines = (failure.error or "").splitlines()
+        LOGGER.error(
+            "\n".join(["a cell failed", *(f"{execution.QUOTE}{line}" for line in lines)]),
+            location=failure.chapter.name,
         )
+    if failures:
+        raise ExtensionError(f"{len(failures)} of {len(todo)} chapters failed")
 
 
-def _chapter(env: BuildEnvironment, docname: str) -> execution.Chapter | None:
+def _chapter(env: Any, docname: str) -> execution.Chapter | None:
     """Read a chapter in the way MyST-NB will, so that it finds the result under the same key."""
     from myst_nb.core.read import create_nb_reader
 
@@ -126,21 +144,35 @@ def rewrite_all(app: Sphinx, env: BuildEnvironment) -> list[str]:
     return sorted(env.found_docs) if getattr(app, "_book_outdated", True) else []
 
 
+def keep_executed_notebook(app: Sphinx, doctree: object) -> None:
+    """Write the executed notebook of a chapter that was just read, the same bytes at every build.
+
+    MyST-NB writes one as well, but without the results when they came out of the cache.
+    """
+    env: Any = app.env  # MyST-NB hangs its settings on it
+    chapter = _chapter(env, env.docname)
+    if chapter is None or env.mystnb_config.execution_mode != "cache":
+        return
+    notebook = execution.executed(Path(env.mystnb_config.execution_cache_path), chapter)
+    target = _executed_path(app, env.docname)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(notebook, encoding="utf-8")
+
+
+def _executed_path(app: Sphinx, docname: str) -> Path:
+    return Path(app.outdir).parent / "jupyter_execute" / f"{docname}.ipynb"
+
+
 def offer_notebook(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
 ) -> None:
     """Offer the executed notebook in the page's download menu."""
-    source = Path(app.outdir).parent / "jupyter_execute" / f"{pagename}.ipynb"
+    source = _executed_path(app, pagename)
     if doctree is None or not source.is_file():
         return
-    notebook = json.loads(source.read_text(encoding="utf-8"))
-    for number, cell in enumerate(notebook["cells"], start=1):
-        cell["id"] = f"cell-{number}"  # else a random one at every build
     target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(
-        json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    shutil.copyfile(source, target)
     context["ipynb_source"] = f"{pagename}.ipynb"
 
 
@@ -188,6 +220,17 @@ def drop_unused_math(
     ]
 
 
+def mend_bibliography_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Make the entries of a bibliography items of their list for assistive technology.
+
+    The role that docutils gives them is deprecated, and is not allowed inside a list.
+    """
+    if "doc-biblioentry" in context.get("body", ""):
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
     """Write ``index.html`` and remove what pages of earlier builds left behind."""
     if exception is not None or app.builder.name != "html":
@@ -202,7 +245,9 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     _remove_leftovers(app, outdir)
 
 
-_LINK = re.compile(r'(?P<before>\s(?:href|src|data-content_root|action)=")(?P<url>[^"]*)(?P<after>")')
+_LINK = re.compile(
+    r'(?P<before>\s(?:href|src|data-content_root|action)=")(?P<url>[^"]*)(?P<after>")'
+)
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//")
 
 
@@ -238,14 +283,19 @@ def relocate(page: str, folder: str) -> str:
 
 
 def _remove_leftovers(app: Sphinx, outdir: Path) -> None:
-    pages = set(app.env.found_docs)
-    for page in outdir.glob("chapters/**/*.html"):
-        if page.relative_to(outdir).with_suffix("").as_posix() not in pages:
+    pages = {*app.env.found_docs, "index", "genindex", "search"}
+    for page in outdir.rglob("*.html"):
+        name = page.relative_to(outdir)
+        if not name.parts[0].startswith("_") and name.with_suffix("").as_posix() not in pages:
             page.unlink()
-    for source in outdir.glob("_sources/chapters/**/*.*"):
-        if source.relative_to(outdir / "_sources").with_suffix("").as_posix() not in pages:
+    for source in (outdir / "_sources").rglob("*.*"):
+        name = source.relative_to(outdir / "_sources")
+        if source.is_file() and name.with_suffix("").as_posix() not in pages:
             source.unlink()
     wanted = {name for _, name in app.env.images.values()}
-    for image in outdir.glob("_images/*"):
+    images = outdir / "_images"
+    for image in images.glob("*"):
         if image.name not in wanted:
             image.unlink()
+    if images.is_dir() and not wanted:
+        images.rmdir()

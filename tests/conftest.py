@@ -1,0 +1,72 @@
+"""Fixtures that several test modules share: the built book, and copies of the project to build."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "_build", "__pycache__", ".pytest_cache", ".hypothesis", ".*_cache", "htmlcov"
+)
+
+Build = Callable[..., subprocess.CompletedProcess]
+
+
+def build_book(project: Path, *, jobs: int | None = None) -> subprocess.CompletedProcess:
+    """Build the book of a project as ``make book`` does, and return the finished process."""
+    environment = {name: text for name, text in os.environ.items() if name != "BOOK_JOBS"}
+    if jobs is not None:
+        environment["BOOK_JOBS"] = str(jobs)
+    return subprocess.run(
+        [sys.executable, "-m", "analysis.bookbuild"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        timeout=900,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def build() -> Build:
+    """The function that builds the book of a project."""
+    return build_book
+
+
+@pytest.fixture(scope="session")
+def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built book, brought up to date once for all test processes."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    failed, done = shared / "book-failed.txt", shared / "book-done.txt"
+    with (shared / "book.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() and not failed.exists():
+            process = build_book(ROOT)
+            (failed if process.returncode else done).write_text(process.stdout, encoding="utf-8")
+    if failed.exists():
+        pytest.fail(f"the book does not build:\n{failed.read_text(encoding='utf-8')}")
+    return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def copy_project() -> Callable[[Path], Path]:
+    """A function that copies the project, without what was built or installed, to a new folder."""
+
+    def copy(target: Path) -> Path:
+        shutil.copytree(ROOT, target, ignore=LEFT_OUT)
+        return target
+
+    return copy

@@ -1,0 +1,157 @@
+"""What holds for every page of the built book."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+
+from analysis.digest import data_digest, data_version
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def chapters() -> list[str]:
+    """Name every chapter in the table of contents."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    names = [toc["root"]]
+
+    def walk(node: object) -> None:
+        if isinstance(node, dict):
+            if "file" in node:
+                names.append(node["file"])
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk({key: value for key, value in toc.items() if key != "root"})
+    return names
+
+
+PAGES = ["index.html", *(f"{name}.html" for name in chapters())]
+
+pytestmark = [pytest.mark.book, pytest.mark.parametrize("name", PAGES)]
+
+
+@cache
+def soup_of(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "lxml")
+
+
+def article_of(path: Path) -> Tag:
+    article = soup_of(path).select_one("article.bd-article")
+    assert article is not None, f"{path.name} has no article"
+    return article
+
+
+def test_page_shows_data_version_and_digest(built_book: Path, name: str) -> None:
+    footer = soup_of(built_book / name).select_one(".data-version")
+    assert footer is not None
+    assert footer.get_text().split() == [
+        *("Data", "version", f"{data_version()},", "sha256"),
+        data_digest(),
+    ]
+
+
+def test_headings_start_at_one_and_skip_no_level(built_book: Path, name: str) -> None:
+    levels = [int(tag.name[1]) for tag in article_of(built_book / name).select("h1,h2,h3,h4,h5,h6")]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    for before, after in pairwise(levels):
+        assert after <= before + 1, f"level {after} follows level {before}"
+
+
+def test_internal_links_and_anchors_resolve(built_book: Path, name: str) -> None:
+    page = built_book / name
+    broken = []
+    for tag in soup_of(page).select("[href], [src]"):
+        address = str(tag.get("href") or tag.get("src") or "")
+        parts = urlsplit(address)
+        if parts.scheme or parts.netloc:
+            continue
+        target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+        if target.is_dir():
+            target = target / "index.html"
+        if not target.is_file():
+            broken.append(address)
+        elif parts.fragment and target.suffix == ".html":
+            anchor = unquote(parts.fragment)
+            if soup_of(target).find(id=anchor) is None:
+                broken.append(address)
+    assert broken == []
+
+
+def test_identifiers_are_unique(built_book: Path, name: str) -> None:
+    identifiers = [tag["id"] for tag in soup_of(built_book / name).select("[id]")]
+    assert sorted(identifiers) == sorted(set(identifiers))
+
+
+def test_pictures_have_alternative_text(built_book: Path, name: str) -> None:
+    article = article_of(built_book / name)
+    for image in article.select("img"):
+        assert str(image.get("alt", "")).strip(), f"no alternative text: {image.get('src')}"
+    for drawing in article.select("svg"):
+        hidden = any(parent.get("aria-hidden") == "true" for parent in [drawing, *drawing.parents])
+        named = drawing.get("aria-label") or drawing.get("aria-labelledby") or drawing.title
+        assert hidden or named, "a drawing has no accessible name"
+
+
+def test_no_missing_value_reaches_the_reader(built_book: Path, name: str) -> None:
+    article = BeautifulSoup(str(article_of(built_book / name)), "lxml")
+    for tag in article.select("pre, code, script, style"):
+        tag.decompose()
+    text = article.get_text(" ")
+    found = re.findall(r".{0,30}(?<![\w-])(?:nan|NaN|NaT|<NA>|[+-]?inf)(?![\w-]).{0,30}", text)
+    assert found == []
+    cells = {tag.get_text(strip=True) for tag in article.select("td, th")}
+    assert not cells & {"None", "nan", "null", "True", "False"}
+
+
+def test_no_cell_shows_an_error(built_book: Path, name: str) -> None:
+    article = article_of(built_book / name)
+    assert article.select(".traceback, .stderr, .output.error") == []
+    assert "Traceback (most recent call last)" not in article.get_text()
+
+
+def test_nothing_is_loaded_from_another_host(built_book: Path, name: str) -> None:
+    soup = soup_of(built_book / name)
+    loaded = [str(tag["src"]) for tag in soup.select("[src]")]
+    loaded += [str(tag["data"]) for tag in soup.select("object[data]")]
+    loaded += [
+        str(tag["href"])
+        for tag in soup.select("link[href]")
+        if not {"canonical", "license", "author"} & set(tag.get("rel") or [])
+    ]
+    loaded += re.findall(r"url\(\s*[\"']?([^)\"']+)", str(soup))
+    loaded += re.findall(r"@import\s+[\"']([^\"']+)", str(soup))
+    elsewhere = [url for url in loaded if re.match(r"(?:[a-z]+:)?//", url) and "://" in url]
+    elsewhere += [url for url in loaded if url.startswith("//")]
+    assert elsewhere == []
+
+
+def test_math_library_only_where_there_is_an_equation(built_book: Path, name: str) -> None:
+    soup = soup_of(built_book / name)
+    scripts = [tag for tag in soup.select("script[src]") if "mathjax" in str(tag["src"]).lower()]
+    assert len(scripts) == (1 if soup.select_one("article .math") else 0)
+
+
+def test_executed_notebook_is_offered(built_book: Path, name: str) -> None:
+    soup = soup_of(built_book / name)
+    if soup.select_one("article .cell") is None:
+        return
+    links = [tag for tag in soup.select("a[href]") if str(tag["href"]).endswith(".ipynb")]
+    assert links, "no link to the executed notebook"
+    path = (built_book / name).parent / unquote(urlsplit(str(links[0]["href"])).path)
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert cells
+    assert all(cell["execution_count"] for cell in cells if "".join(cell["source"]).strip())
