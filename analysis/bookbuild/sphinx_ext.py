@@ -141,7 +141,11 @@ def _chapter(env: Any, docname: str) -> execution.Chapter | None:
 
 def rewrite_all(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Name the pages to write again once any chapter was read again: all of them."""
-    return sorted(env.found_docs) if getattr(app, "_book_outdated", True) else []
+    if not getattr(app, "_book_outdated", True):
+        return []
+    # made anew with the pages; else it keeps the words that were in earlier versions of them
+    (Path(app.outdir) / "searchindex.js").unlink(missing_ok=True)
+    return sorted(env.found_docs)
 
 
 def keep_executed_notebook(app: Sphinx, doctree: object) -> None:
