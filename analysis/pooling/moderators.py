@@ -73,7 +73,7 @@ class ModeratorFit:
         Percent. See ``r2_definition``; None where it does not exist.
     i2, h2
         Residual I2 (percent) and H2 from tau2 and the typical within-trial variance of the
-        model (Viechtbauer's metafor: (k - p) / trace P at tau2 = 0).
+        model, (k - p) / trace P at tau2 = 0, as in metafor; for ``fe`` from Q.
     lrt, lrt_df, lrt_p
         Likelihood ratio of the moderators (GLMM and ML only).
     heterogeneity_lrt, heterogeneity_lrt_p
@@ -397,6 +397,8 @@ def _fit_linear(base: dict[str, Any]) -> dict[str, Any]:
         "weight": fit.weight / fit.weight.sum(),
     }
     if model == "fe":
+        out["i2"] = 100.0 * max(0.0, fixed.q - df) / fixed.q if fixed.q > 0 else 0.0
+        out["h2"] = fixed.q / df
         notes.append("Equal effects given the moderators: no between-trial variance, so no R2.")
     else:
         out["tau2_ci"] = linear.q_profile(y, v, design, level)
@@ -790,7 +792,8 @@ def _distinct_orders(rows: list[tuple]) -> Iterator[list[int]]:
     first: dict[tuple, int] = {}
     left: dict[int, int] = {}
     for i, row in enumerate(rows):
-        left[first.setdefault(row, i)] = left.get(first[row], 0) + 1
+        place = first.setdefault(row, i)
+        left[place] = left.get(place, 0) + 1
 
     def extend(prefix: list[int]) -> Iterator[list[int]]:
         if len(prefix) == len(rows):
