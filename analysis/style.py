@@ -110,8 +110,11 @@ def css_color(color: str) -> str | None:
     return None
 
 
-def rc() -> dict[str, Any]:
-    """Return the matplotlib settings, the color cycle among them, as a new dictionary."""
+def rc() -> Any:
+    """Return the matplotlib settings, the color cycle among them, as a new dictionary.
+
+    The type is left open: matplotlib's own is the list of all its settings.
+    """
     from cycler import cycler
 
     return {**RC, "axes.prop_cycle": cycler(color=list(CYCLE))}

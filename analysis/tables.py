@@ -124,7 +124,7 @@ def _caption_id(caption: str, anchor: str | None) -> str:
 
 def _short(header: str) -> str:
     """Return a header for a place without room."""
-    return header.replace("prediction interval", "PI")
+    return header.replace("prediction interval", "PI").replace(" (points)", "")
 
 
 def _link(text: str, url: object) -> str:
@@ -299,6 +299,8 @@ def _table(
             text = formats[name](raw) if name in formats and not _missing(raw) else _text(raw)
             shown_text = _link(text, row[place[links[name]]]) if name in links else escape(text)
         extra = attributes(name)
+        if name not in numeric and name != head and 0 < len(shown_text) <= 12:
+            extra = ' class="ev-short"'
         if stack:
             extra += f' data-label="{attribute(_short(headers.get(name, name)))}"'
         if values and name in numeric:
@@ -469,8 +471,8 @@ def results_table(
     *,
     id: str | None = None,
     first: str = "Outcome",
-    hrefs: Mapping[str, str] | None = None,
-    population: Mapping[str, str] | None = None,
+    hrefs: Sequence[str] | None = None,
+    population: Sequence[str] | None = None,
     digits: int = TABLE_DIGITS,
     note: str | Html = "",
 ) -> Html:
@@ -484,20 +486,27 @@ def results_table(
         As for `html_table`.
     first : str
         Header of the first column.
-    hrefs : mapping of str to str, optional
-        Address to which the name of an estimand links.
-    population : mapping of str to str, optional
+    hrefs : sequence of str, optional
+        Address to which the name of each estimand links.
+    population : sequence of str, optional
         Population of each estimand, shown as a second column.
     digits : int
         Decimals of a percent.
+
+    Raises
+    ------
+    ValueError
+        If `hrefs` or `population` does not have one value per fit.
     """
     pairs = _pairs(fits)
-    hrefs, rows = {plain(k): v for k, v in (hrefs or {}).items()}, []
-    populations = {plain(k): v for k, v in (population or {}).items()}
-    for name, fit in pairs:
-        row: dict[str, Any] = {first: Html(_link(name, hrefs.get(name)))}
-        if populations:
-            row["Population"] = populations.get(name, "")
+    for what, given in (("hrefs", hrefs), ("population", population)):
+        if given is not None and len(given) != len(pairs):
+            raise ValueError(f"{what} must have one value per fit ({len(pairs)})")
+    rows = []
+    for i, (name, fit) in enumerate(pairs):
+        row: dict[str, Any] = {first: Html(_link(name, hrefs[i] if hrefs else None))}
+        if population:
+            row["Population"] = population[i]
         row |= {"Trials": len(fit.events), "Patients": patients(fit)}
         row |= _pooled_cells(fit, digits)
         rows.append(row)

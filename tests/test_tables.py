@@ -110,7 +110,7 @@ def test_results_table_equals_the_fits(fit):
     other = pool([8, 9, 5], [10, 12, 11])
     single, none = pool([3], [5]), pool([0, 0], [9, 8])
     fits = {"First": fit, "Second": other, "Single": single, "None seen": none}
-    soup = parse(tables.results_table(fits, id="results", hrefs={"First": "a.html#first"}))
+    soup = parse(tables.results_table(fits, id="results", hrefs=[f"{n}.html#x" for n in "abcd"]))
     rows = grid(soup)
     assert [row["Outcome"] for row in rows] == list(fits)
     for row, shown in ((rows[0], fit), (rows[1], other)):
@@ -125,11 +125,18 @@ def test_results_table_equals_the_fits(fit):
     assert rows[2]["Estimate"] == "not pooled"
     assert rows[2]["95% CI"] == ""
     assert rows[3]["Estimate"] == "0.0%"
-    assert soup.select_one("th a")["href"] == "a.html#first"
+    assert [link["href"] for link in soup.select("th a")] == [f"{n}.html#x" for n in "abcd"]
     data = download(soup)
     assert [float(row["estimate"]) for row in data[:2]] == [fit.estimate, other.estimate]
     assert float(data[0]["pi_high"]) == fit.pi_high
     assert data[2]["estimate"] == ""
+
+
+def test_one_outcome_in_two_populations(fit):
+    fits = [("Response", fit), ("Response", pool([8, 9, 5], [10, 12, 11]))]
+    rows = grid(parse(tables.results_table(fits, population=["alone", "with a partner"])))
+    assert [row["Population"] for row in rows] == ["alone", "with a partner"]
+    assert [row["Estimate"] for row in rows] == [pct(shown.estimate, 1) for _, shown in fits]
 
 
 def test_studies_table_equals_the_fit(fit):
@@ -304,6 +311,8 @@ def test_wrong_input_is_refused(fit):
         tables.html_table([], "x")
     with pytest.raises(ValueError, match="at least one fit"):
         tables.results_table({})
+    with pytest.raises(ValueError, match="population must have one value per fit"):
+        tables.results_table({"a": fit}, population=["x", "y"])
     with pytest.raises(ValueError, match="one value per trial"):
         tables.studies_table(fit, columns={"Scale": ["a"]})
     with pytest.raises(ValueError, match="not a web or relative address"):
