@@ -19,6 +19,7 @@ from typing import Any
 from analysis.markup import Html, attribute, data_uri, download_link, escape, safe_url
 from analysis.wording import (
     INTERVAL_NAMES,
+    MISSING,
     MODEL_NAMES,
     TABLE_DIGITS,
     ci,
@@ -299,8 +300,10 @@ def _table(
             text = formats[name](raw) if name in formats and not _missing(raw) else _text(raw)
             shown_text = _link(text, row[place[links[name]]]) if name in links else escape(text)
         extra = attributes(name)
-        if name not in numeric and name != head and 0 < len(shown_text) <= 12:
-            extra = ' class="ev-short"'
+        if name not in numeric and name != head:
+            seen = len(re.sub(r"<[^>]*>", "", shown_text))
+            extra = ' class="ev-short"' if 0 < seen <= 12 else ""
+            extra = ' class="ev-text"' if seen > 28 else extra
         if stack:
             extra += f' data-label="{attribute(_short(headers.get(name, name)))}"'
         if values and name in numeric:
@@ -578,7 +581,7 @@ def studies_table(
                 "Patients": other.total,
                 "Percent": pct(other.events / other.total),
                 interval: "",
-                "Weight": "not pooled",
+                "Weight": MISSING,
             }
         )
     total = {"Events": int(sum(int(e) for e in fit.events)), "Patients": patients(fit)}

@@ -160,7 +160,7 @@ def test_studies_table_equals_the_fit(fit):
             "Weight": pct(fit.weight[i]),
         }
     assert rows[5]["Trial"] == "Interim (patients of Alpha 2011)"
-    assert rows[5]["Weight"] == "not pooled"
+    assert rows[5]["Weight"] == "–"
     foot = rows[6]
     assert (foot["Trial"], foot["Events"], foot["Patients"]) == ("Pooled", "20", "163")
     assert foot["Percent"] == pct(fit.estimate, 1)
