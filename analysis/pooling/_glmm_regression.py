@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import quadrature as quad
-from .glmm import tau_grid
 
 __all__ = [
     "Maximum",
@@ -34,8 +33,17 @@ __all__ = [
 
 _COARSE = 16.0
 _RATIO = 1.5
+_TAU_TOP = 30.0
 _TAU_CAP = 400.0
 _REACH = 60.0
+
+
+def tau_grid(trials: quad.Trials) -> np.ndarray:
+    """Values of tau2 to scan: 0 and a geometric sequence in tau."""
+    info = float((trials.n * trials.p * trials.q).max())
+    low = 0.1 / math.sqrt(max(info, 0.5))
+    count = math.ceil(math.log(_TAU_TOP / low) / math.log(_RATIO)) + 1
+    return np.concatenate([[0.0], (low * _RATIO ** np.arange(count)) ** 2])
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ influence_values <- function(d, method, test) {
   i <- influence(f)$inf
   b <- baujat(f)
   l <- leave1out(f)
-  cu <- cumul(f, order = order(d$year))
+  cu <- cumul(f, order = d$year)
   list(rstudent = num(i$rstudent), dffits = num(i$dffits), cook = num(i$cook.d),
     cov_r = num(i$cov.r), tau2_del = num(i$tau2.del), qe_del = num(i$QE.del), hat = num(i$hat),
     weight = num(i$weight), dfbeta = num(influence(f)$dfbs[[1]]),
