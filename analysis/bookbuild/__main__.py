@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.bookbuild.execution import ANSI, QUOTE, job_count, kernel_environment
-from analysis.digest import ROOT, data_date, data_digest, data_version
+from analysis.digest import ROOT, data_date, data_digest, data_version, inputs_digest
 
 FALLBACK_DATE = "2025-01-01"
 """Date stamped into generated files where the data package does not give one."""
@@ -40,15 +40,13 @@ def main() -> int:
         say(f"stopped: {error}")
         return 1
 
-    say("checking the data package")
-    check = subprocess.run([sys.executable, "-m", "analysis", "check"], cwd=ROOT, env=environment)
-    if check.returncode != 0:
+    build = ROOT / "_build"
+    build.mkdir(exist_ok=True)
+    if not check_data(build / ".checked", environment, say):
         say("stopped: the data package has errors, listed above")
         return 1
 
     say(f"building the book on data {data_version()} (sha256 {data_digest()[:12]}...)")
-    build = ROOT / "_build"
-    build.mkdir(exist_ok=True)
     finished = build / ".finished"
     environment_file = build / ".doctrees" / "environment.pickle"
     # Sphinx repeats the warnings of a page only when it reads the page again; after a build that
@@ -97,6 +95,35 @@ def build_environment(root: Path) -> dict[str, str]:
         date = date.replace(tzinfo=datetime.UTC)
     environment["SOURCE_DATE_EPOCH"] = str(int(date.timestamp()))
     return environment
+
+
+def check_data(stamp: Path, environment: dict[str, str], say: Callable[[str], None]) -> bool:
+    """Validate the data package, unless nothing has changed since it was found valid.
+
+    Parameters
+    ----------
+    stamp : Path
+        File that keeps the digest of the data and the code that were last found in order.
+    environment : dict
+        Environment variables.
+    say : callable
+        Called with a line of progress.
+
+    Returns
+    -------
+    bool
+        Whether the data package is valid.
+    """
+    digest = inputs_digest(ROOT)
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+        say("the data package is unchanged since it was checked")
+        return True
+    say("checking the data package")
+    command = [sys.executable, "-m", "analysis", "check"]
+    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
+        return False
+    stamp.write_text(digest, encoding="utf-8")
+    return True
 
 
 def run_jupyter_book(
