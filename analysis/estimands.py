@@ -45,8 +45,8 @@ class Estimand:
         ``<outcome>-<population>``, for example ``orr-cd19-single-agent``.
     outcome, population : str
         Names in ``outcomes.csv`` and in ``estimands.toml``.
-    population_label, description : str
-        The population for readers: a name, and its definition.
+    population_label, population_short, description : str
+        The population for readers: a name, a word for tables, and its definition.
     where : dict
         Column of ``cohorts.csv`` and the value that the population requires.
     """
@@ -55,6 +55,7 @@ class Estimand:
     outcome: str
     population: str
     population_label: str
+    population_short: str
     description: str
     where: dict[str, str] = field(hash=False)
 
@@ -114,6 +115,7 @@ def estimands() -> tuple[Estimand, ...]:
             outcome=outcome,
             population=population,
             population_label=entry["label"],
+            population_short=entry["short"],
             description=entry["description"],
             where=dict(entry["where"]),
         )

@@ -1,0 +1,431 @@
+"""What the chapters show: one call per sentence, figure or table of an estimand.
+
+A chapter asks a question (`ask`) and shows parts of the answer. Every function returns something a
+notebook can show; numbers reach the prose of a chapter through `glue_numbers`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from analysis import estimands, figures, tables, wording
+from analysis.data import Dataset, load
+from analysis.markup import Html, attribute, escape
+from analysis.overlap import RULE
+
+if TYPE_CHECKING:
+    from analysis.estimands import Evidence
+    from analysis.pooling import Fit
+
+__all__ = [
+    "Question",
+    "answers",
+    "ask",
+    "cite",
+    "dataset",
+    "forest",
+    "glue_numbers",
+    "headline",
+    "leave_one_out",
+    "models",
+    "overview",
+    "readings",
+    "results",
+    "trials",
+]
+
+# Model, interval and short name of what stands beside the main model.
+BESIDE = (
+    ("glmm", "t", "GLMM, t(k−1)"),
+    ("bayes", "credible", "Bayesian GLMM"),
+    ("reml", "hartung-knapp", "REML, Hartung–Knapp"),
+    ("dl", "wald", "DerSimonian–Laird"),
+)
+MAIN_NAME = "GLMM, profile (main)"
+
+
+@dataclass(frozen=True)
+class Question:
+    """An estimand with its evidence and its main result.
+
+    Attributes
+    ----------
+    id : str
+        Id of the estimand.
+    label : str
+        Outcome for readers.
+    population : str
+        Population for readers.
+    evidence : Evidence
+    fit : Fit or None
+        Main result; None where no trial reports the outcome.
+    """
+
+    id: str
+    label: str
+    population: str
+    evidence: Evidence
+    fit: Fit | None
+
+
+@lru_cache(maxsize=1)
+def dataset() -> Dataset:
+    """Load the data package once per chapter."""
+    return load()
+
+
+def ask(estimand_id: str) -> Question:
+    """Select the evidence of an estimand and pool it by the main model.
+
+    Raises
+    ------
+    ValueError
+        If there is no such estimand.
+    """
+    target = estimands.estimand(estimand_id)
+    found = estimands.evidence(dataset(), target)
+    labels = dataset().outcomes.set_index("outcome_id")["label"]
+    return Question(
+        id=target.id,
+        label=str(labels[target.outcome]),
+        population=target.population_label,
+        evidence=found,
+        fit=estimands.pooled(found),
+    )
+
+
+def answers(questions: list[Question]) -> Html:
+    """Say the result of each question, under the name of its population."""
+    by_population: dict[str, list[str]] = {}
+    for question in questions:
+        said = by_population.setdefault(question.population, [])
+        said.append(f"<li>{escape(_said(question))}</li>")
+    return Html(
+        '<div class="ev-block ev-answers">'
+        + "\n".join(
+            f'<p class="ev-population">{escape(population)}</p>\n<ul>{"".join(said)}</ul>'
+            for population, said in by_population.items()
+        )
+        + "</div>"
+    )
+
+
+def glue_numbers(question: Question) -> None:
+    """Make the numbers of a result available to the prose as ``<estimand>.<name>``.
+
+    Names: ``trials``, ``patients``, ``events``, and where there is a pooled estimate ``estimate``,
+    ``interval``, ``tau``; ``prediction`` where there is a prediction interval.
+    """
+    from myst_nb import glue
+
+    fit = question.fit
+    numbers: dict[str, Any] = {"trials": len(question.evidence.rows)}
+    if fit is not None:
+        numbers["patients"] = wording.patients(fit)
+        numbers["events"] = int(sum(fit.events))
+        if fit.estimate is not None:
+            numbers["estimate"] = wording.pct(fit.estimate)
+            numbers["interval"] = wording.ci(fit.ci_low, fit.ci_high, words=True)
+        if fit.tau2 is not None:
+            numbers["tau"] = wording.number(math.sqrt(fit.tau2), 2)
+        if fit.pi_low is not None:
+            numbers["prediction"] = wording.ci(fit.pi_low, fit.pi_high, words=True)
+    for name, value in numbers.items():
+        glue(f"{question.id}.{name}", value, display=False)
+
+
+def forest(question: Question) -> Html:
+    """Draw the forest plot, with the cohorts that are left out because they share patients."""
+    fit = _fit(question)
+    rows, shared = question.evidence.rows, question.evidence.shared
+    columns = {"Criteria, time": [_conditions(row) for row in rows.itertuples(index=False)]}
+    unpooled = _unpooled(question)
+    caption = f"{question.label}, {question.population}. {_forest_legend(fit, len(shared))}"
+    return figures.figure_block(
+        figures.forest,
+        fit,
+        columns=columns,
+        unpooled=unpooled,
+        alt=figures.alt_forest(fit, f"{question.label}, {question.population}", unpooled=unpooled),
+        caption=caption,
+        name=f"{question.id}-forest",
+        csv=tables.studies_csv(fit, columns=columns),
+    )
+
+
+def trials(question: Question) -> Html:
+    """Tabulate the trials with their counts and the place in the source of each."""
+    rows, shared = question.evidence.rows, question.evidence.shared
+    columns = {"Source": [_source(row) for row in rows.itertuples(index=False)]}
+    notes = []
+    if not shared.empty:
+        notes.append(
+            "Shares patients: not pooled, because a cohort with the same patients is. "
+            f"Of cohorts that share patients the book takes {RULE}."
+        )
+    if not question.evidence.silent.empty:
+        silent = wording.listing(str(label) for label in question.evidence.silent["label"])
+        notes.append(f"In the population, but without a figure for this outcome: {silent}.")
+    return tables.studies_table(
+        _fit(question),
+        f"{question.label}, {question.population}: trials and sources",
+        id=f"{question.id}-trials",
+        columns=columns,
+        unpooled=[
+            replace(other, cells=(_source(row),))
+            for other, row in zip(_unpooled(question), shared.itertuples(index=False), strict=True)
+        ],
+        note=" ".join(notes),
+    )
+
+
+def results(questions: list[Question], caption: str) -> Html:
+    """Tabulate the main results of several estimands of one chapter."""
+    return tables.results_table(
+        [(question.label, _fit(question)) for question in questions],
+        caption,
+        id="results",
+        hrefs=[f"#{question.id}" for question in questions],
+        population=[q.evidence.estimand.population_short for q in questions],
+        note=_headline_note(questions),
+    )
+
+
+def leave_one_out(question: Question) -> Html:
+    """Show the pooled result with each trial left out, as a figure and a table."""
+    from analysis.pooling import pool
+
+    def left_out(fit):
+        import numpy as np
+
+        return [pool(np.delete(fit.events, i), np.delete(fit.total, i)) for i in range(fit.k)]
+
+    fit = _fit(question)
+    if fit.estimate is None or fit.k < 3:
+        return _too_few(question, "With fewer than three trials none can be left out.")
+    without = dict(zip(wording.trial_labels(fit), left_out(fit), strict=True))
+    title = f"{question.label}, {question.population}"
+    drawn = figures.figure_block(
+        figures.leave_one_out,
+        fit,
+        without,
+        alt=figures.alt_leave_one_out(fit, without, title),
+        caption=f"{title}: pooled result when one trial is left out. "
+        "The band is the interval of all trials.",
+        name=f"{question.id}-leave-one-out",
+    )
+    return drawn + _folded(
+        "The same as a table",
+        tables.leave_one_out_table(
+            fit,
+            without,
+            f"{title}: pooled result with each trial left out",
+            id=f"{question.id}-leave-one-out-table",
+        ),
+    )
+
+
+def models(question: Question) -> Html:
+    """Show the same trials pooled by several models, as a figure and a table."""
+    fit = _fit(question)
+    if fit.k < 2:
+        return _too_few(question, "One trial: there is nothing to pool.")
+    fits = {MAIN_NAME: fit}
+    for model, interval, name in BESIDE:
+        other = estimands.pooled(question.evidence, model, interval=interval)
+        if other is not None:
+            fits[name] = other
+    title = f"{question.label}, {question.population}"
+    drawn = figures.figure_block(
+        figures.model_comparison,
+        fits,
+        alt=figures.alt_model_comparison(fits, title),
+        caption=f"{title}: the same trials pooled by several models.",
+        name=f"{question.id}-models",
+        csv=tables.fits_csv(fits),
+    )
+    return drawn + _folded(
+        "The same as a table",
+        tables.model_table(
+            fits, f"{title}: the same trials by several models", id=f"{question.id}-models-table"
+        ),
+    )
+
+
+def readings(question: Question) -> Html:
+    """Tabulate the result under every other reading of the data that changes the rows."""
+    main = question.evidence
+    pairs = [("Main analysis", _fit(question))]
+    gone = []
+    for scenario in estimands.scenarios(main.estimand.population):
+        other = estimands.evidence(dataset(), main.estimand, scenario)
+        if _counts(other) == _counts(main):
+            continue
+        fit = estimands.pooled(other)
+        if fit is None:
+            gone.append(scenario.label)
+        else:
+            pairs.append((scenario.label, fit))
+    if len(pairs) == 1 and not gone:
+        return Html(
+            f"<p>{escape(question.population)}: no other reading of the data changes "
+            "the counts of this outcome.</p>"
+        )
+    note = f"No trial is left under: {wording.listing(gone)}." if gone else ""
+    return tables.results_table(
+        pairs,
+        f"{question.label}, {question.population}: other readings of the data",
+        id=f"{question.id}-readings",
+        first="Reading",
+        note=note,
+    )
+
+
+def cite(question: Question) -> Html:
+    """Offer a ready citation of the estimate, with data version and digest."""
+    data = dataset()
+    identifier = f"{question.id}@{data.version}"
+    fit = question.fit
+    result = wording.finding(fit, question.label, digits=1) if fit is not None else question.label
+    text = (
+        f"The CLL CAR-T evidence book contributors. {question.label}, {question.population}. "
+        f"Estimate {identifier}, data sha256 {data.sha256[:12]}. {result}"
+    )
+    return Html(
+        f'<details class="ev-cite"><summary>Cite this estimate</summary>'
+        f"<p>{escape(text)}</p><p>Recompute it: <code>python -m analysis estimate "
+        f"{attribute(question.id)}</code></p></details>"
+    )
+
+
+def headline() -> Html:
+    """Tabulate every estimand of the book."""
+    questions = [ask(target.id) for target in estimands.estimands()]
+    return tables.results_table(
+        [(question.label, _fit(question)) for question in questions],
+        "Pooled results",
+        id="headline",
+        hrefs=[f"{_page(question)}#{question.id}" for question in questions],
+        population=[q.evidence.estimand.population_short for q in questions],
+        note=_headline_note(questions),
+    )
+
+
+def overview() -> Html:
+    """Draw every pooled estimand in one figure."""
+    questions = [ask(target.id) for target in estimands.estimands()]
+    pairs = [(question.label, _fit(question)) for question in questions]
+    return figures.figure_block(
+        figures.overview,
+        pairs,
+        group=[question.population for question in questions],
+        alt=figures.alt_overview([(f"{q.label} ({q.population})", _fit(q)) for q in questions]),
+        caption="Pooled results: estimate, 95% confidence interval (thick) and "
+        "95% prediction interval (thin). Each row comes from its own set of trials; the two "
+        "populations were not compared in a randomized trial.",
+        name="overview",
+        csv=tables.fits_csv(pairs),
+    )
+
+
+PAGES = {
+    "orr": "overall-response.html",
+    "cr": "complete-response.html",
+    "crs_any": "cytokine-release.html",
+    "crs_severe": "cytokine-release.html",
+    "ntx_any": "neurotoxicity.html",
+    "ntx_severe": "neurotoxicity.html",
+}
+
+
+def _said(question: Question) -> str:
+    if question.fit is None:
+        return f"{question.label}: no trial of this population reports it."
+    return wording.finding(question.fit, question.label)
+
+
+def _page(question: Question) -> str:
+    return PAGES[question.evidence.estimand.outcome]
+
+
+def _fit(question: Question) -> Fit:
+    if question.fit is None:
+        raise ValueError(f"{question.id}: no trial of this population reports the outcome")
+    return question.fit
+
+
+def _forest_legend(fit: Fit, shared: int) -> str:
+    parts = ["Squares: trials with 95% Wilson intervals, area by weight; hollow: no event or all."]
+    if fit.estimate is not None:
+        parts.append(f"Diamond: {wording.model_sentence(fit)}.")
+    if fit.pi_low is not None:
+        parts.append("Bar: 95% prediction interval.")
+    if shared:
+        parts.append("Gray: shares patients with a pooled trial.")
+    return " ".join(parts)
+
+
+def _headline_note(questions: list[Question]) -> Html:
+    notes = sorted({note for question in questions for note in _fit(question).notes})
+    text = (
+        "Estimate: the median trial, by a random-effects logistic model; τ is the standard "
+        "deviation between trials on the logit scale. "
+    )
+    if any(_fit(question).tau2 == 0 for question in questions):
+        text += (
+            "Where τ is estimated as zero, the prediction interval takes it for zero and is too "
+            "narrow; the Bayesian one in the comparison of models is the better guide. "
+        )
+    return Html(escape(text + " ".join(notes)))
+
+
+def _unpooled(question: Question) -> list[figures.Unpooled]:
+    rows = question.evidence.rows
+    names = dict(zip(rows["cohort_id"], rows["label"], strict=True))
+    return [
+        figures.Unpooled(
+            str(row.label),
+            int(row.events),
+            int(row.total),
+            f"overlaps {names[row.shares_with]}",
+            (_conditions(row),),
+        )
+        for row in question.evidence.shared.itertuples(index=False)
+    ]
+
+
+def _conditions(row: Any) -> str:
+    """Response criteria or grading scale, and the time point, of one row."""
+    months = row.timepoint_months
+    time = "4 weeks" if months == 0.92 else f"{months:g} months" if months == months else ""
+    return ", ".join(part for part in (_text(row.criteria), time) if part) or "not stated"
+
+
+def _source(row: Any) -> Html:
+    """Report and place of a figure: the DOI where there is one, and the row in the data page."""
+    name = escape(row.report_id)
+    if isinstance(row.doi, str) and row.doi:
+        name = f'<a href="https://doi.org/{attribute(row.doi)}">{name}</a>'
+    return Html(f'{name}, <a href="data.html#{attribute(row.record_id)}">{escape(row.locator)}</a>')
+
+
+def _counts(found: Evidence) -> set[tuple[str, int, int]]:
+    rows = found.rows
+    return set(zip(rows["cohort_id"], rows["events"], rows["total"], strict=True))
+
+
+def _folded(summary: str, content: Html) -> Html:
+    return Html(
+        f'<details class="ev-more"><summary>{escape(summary)}</summary>\n{content}\n</details>'
+    )
+
+
+def _too_few(question: Question, sentence: str) -> Html:
+    return Html(f"<p>{escape(question.population)}: {escape(sentence)}</p>")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

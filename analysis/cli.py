@@ -1,0 +1,230 @@
+"""The commands of ``python -m analysis``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analysis.data import DATA_DIR, DataError, check, load
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Evidence on CAR T-cell therapy in CLL: check the data, recompute the pooled estimates, "
+    "or pool a table of your own.",
+)
+
+DataOption = Annotated[
+    Path, typer.Option("--data", help="Folder of the data package.", show_default=False)
+]
+
+
+def fail(message: str) -> typer.Exit:
+    """Print a message to standard error and return the exit to raise."""
+    print(message, file=sys.stderr)
+    return typer.Exit(1)
+
+
+def _load(data: Path) -> Any:
+    try:
+        return load(data)
+    except DataError as error:
+        raise fail(str(error)) from None
+
+
+@app.command("check")
+def check_command(data: DataOption = DATA_DIR) -> None:
+    """Validate the data package; print each finding on a line; end with 1 if there is any."""
+    findings = check(data)
+    if not findings:
+        from analysis.reconcile import check_percentages
+
+        dataset = load(data)
+        findings = check_percentages(dataset)
+    for finding in findings:
+        print(finding)
+    if findings:
+        raise fail(f"{len(findings)} finding{'s' if len(findings) > 1 else ''} in the data package")
+    print(
+        f"data package {dataset.version} is valid: {len(dataset.extraction)} figures, "
+        f"{len(dataset.cohorts)} cohorts, {len(dataset.reports)} reports, "
+        f"sha256 {dataset.sha256[:12]}"
+    )
+
+
+@app.command("estimates")
+def estimates_command(
+    write: Annotated[
+        bool, typer.Option("--write", help="Pin the recomputed estimates in the data folder.")
+    ] = False,
+    data: DataOption = DATA_DIR,
+) -> None:
+    """Recompute every estimate and compare it with the pinned one; end with 1 if any moved."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from analysis import publish
+    from analysis.estimands import estimands
+
+    dataset = _load(data)
+    console = Console(stderr=True)
+    steps = track(
+        publish.records(dataset), "pooling", total=len(estimands()), console=console, transient=True
+    )
+    entries = list(steps)
+    if write:
+        for path in publish.write(entries, data):
+            print(f"wrote {path}")
+        return
+    moved = publish.compare(entries, data)
+    for line in moved:
+        print(line)
+    if moved:
+        raise fail(f"{len(moved)} differences from the pinned estimates")
+    print(f"{len(entries)} estimates agree with data/estimates.csv and data/estimates.json")
+
+
+@app.command("estimate")
+def estimate_command(
+    estimand_id: Annotated[str, typer.Argument(help="For example orr-cd19-single-agent.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    data: DataOption = DATA_DIR,
+) -> None:
+    """Recompute one estimate."""
+    from analysis import publish
+    from analysis.estimands import estimand, evidence, pooled
+    from analysis.wording import finding
+
+    dataset = _load(data)
+    try:
+        target = estimand(estimand_id)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    if as_json:
+        print(json.dumps(publish.record(dataset, estimand_id), indent=1, ensure_ascii=False))
+        return
+    labels = dataset.outcomes.set_index("outcome_id")["label"]
+    fit = pooled(evidence(dataset, target))
+    print(f"{estimand_id}@{dataset.version}")
+    if fit is None:
+        print(f"{labels[target.outcome]}: no trial of this population reports it.")
+        return
+    print(finding(fit, f"{labels[target.outcome]}, {target.population_label}", digits=1))
+    for note in fit.notes:
+        print(note)
+
+
+@app.command("pool")
+def pool_command(
+    file: Annotated[Path, typer.Argument(help="CSV file with one row per study.")],
+    events: Annotated[str, typer.Option(help="Column with the number of events.")] = "events",
+    total: Annotated[str, typer.Option(help="Column with the number of patients.")] = "total",
+    label: Annotated[str | None, typer.Option(help="Column with the name of the study.")] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="glmm: binomial counts with normally distributed log odds, the default, needs no "
+            "correction for zeros. reml, ml, dl, pm, eb, he, sj, hs: two steps, log odds first "
+            "(0.5 added where a cell is empty), then a normal model that differs in how it "
+            "estimates the between-study variance. fe: no variation between studies. "
+            "beta-binomial. bayes: the glmm with a weak prior."
+        ),
+    ] = "glmm",
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            help="How the confidence interval is formed: wald, t, profile, profile-t, bartlett "
+            "(glmm); wald, t, hartung-knapp, hartung-knapp-adhoc (two-step models). "
+            "The model's default if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column of subgroups: pool each one apart.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full result as JSON.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a forest plot to this SVG file.", show_default=False)
+    ] = None,
+) -> None:
+    """Pool the proportions of a table of your own."""
+    from analysis.pooling import pool
+    from analysis.wording import finding, heterogeneity, model_sentence
+
+    rows = _read_table(file, [name for name in (events, total, label, by) if name])
+    groups = {"": rows}
+    if by:
+        groups = {}
+        for row in rows:
+            groups.setdefault(row[by], []).append(row)
+    fits = {}
+    for name, members in groups.items():
+        try:
+            fits[name] = pool(
+                [_whole(file, row, events) for row in members],
+                [_whole(file, row, total) for row in members],
+                model=model,
+                interval=interval,
+                labels=[row[label] for row in members] if label else None,
+            )
+        except ValueError as error:
+            message = f"{file}: {error}" if not str(error).startswith(str(file)) else str(error)
+            raise fail(message + (f" (group {name!r})" if by else "")) from None
+    if as_json:
+        result: Any = {name: fit.to_dict() for name, fit in fits.items()}
+        print(json.dumps(result if by else result[""], indent=1, ensure_ascii=False))
+    else:
+        for name, fit in fits.items():
+            print(finding(fit, name or "Pooled proportion", digits=1))
+            if fit.estimate is not None:
+                print(f"  {model_sentence(fit)}")
+            if between := heterogeneity(fit):
+                print(f"  {between}")
+            for note in fit.notes:
+                print(f"  {note}")
+    if plot:
+        if by:
+            raise fail("--plot draws one pooled result; leave out --by")
+        from analysis.figures import forest
+        from analysis.svg import svg
+
+        plot.write_text(svg(forest(fits[""])), encoding="utf-8")
+        print(f"wrote {plot}", file=sys.stderr)
+
+
+def _read_table(file: Path, columns: list[str]) -> list[dict[str, str]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle, strict=True)
+            rows = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise fail(f"{file}, row {reader.line_num}: has not one cell per column")
+                rows.append({**row, "_row": str(reader.line_num)})
+            header = reader.fieldnames or []
+    except OSError as error:
+        raise fail(f"{file}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise fail(f"{file}: is not a UTF-8 CSV file: {error}") from None
+    for column in columns:
+        if column not in header:
+            raise fail(f"{file}: has no column {column!r}; it has {', '.join(header) or 'none'}")
+    if not rows:
+        raise fail(f"{file}: has no rows")
+    return rows
+
+
+def _whole(file: Path, row: dict[str, str], column: str) -> int:
+    text = row[column].strip()
+    try:
+        return int(text)
+    except ValueError:
+        message = f"{file}, row {row['_row']}, column {column}: {text!r} is not a whole number"
+        raise ValueError(message) from None
