@@ -3,314 +3,248 @@
 Each trial has a true logit drawn from a normal distribution with mean ``mu`` and variance
 ``tau2``; its events are binomial (Hamza et al. 2008, doi:10.1016/j.jclinepi.2007.03.016;
 Stijnen et al. 2010, doi:10.1002/sim.4040). No correction of empty cells is needed. The
-likelihood is integrated by :mod:`analysis.pooling.quadrature`.
-
-For a fixed ``tau2`` the log-likelihood is concave in ``mu`` (a convolution of log-concave
-functions is log-concave), so the only direction in which more than one maximum can exist is
-``tau2``. The profile over ``tau2`` is therefore scanned on a geometric grid from far below the
-smallest to far above the largest scale on which it can move, with its exact derivative; every
-sign change of the derivative is refined and the best maximum wins.
+likelihood is integrated by :mod:`analysis.pooling.quadrature` and maximized by
+:mod:`analysis.pooling.engine`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from . import engine
 from . import quadrature as quad
 from ._stats import boundary_p, chi2_isf, chi2_sf, t_quantile, z_quantile
 from ._validate import check_choice, check_counts, check_labels, check_level
-from .effects import _effect_sizes, expit
+from .effects import effect_sizes, expit
 from .fit import Fit
 from .proportion import clopper_pearson, proportion_interval
 
-__all__ = ["INTERVALS", "fit_glmm"]
+__all__ = ["INTERVALS", "fit_glmm", "glmm_arrays"]
 
 INTERVALS = ("wald", "t", "profile", "profile-t", "bartlett")
 
-_COARSE = 14.0
-_RATIO = 1.5  # of neighboring tau in the scan
-_TAU_MAX = 30.0
-_TAU_CAP = 400.0
-_MU_CAP = 60.0
+OK = "ok"
+ONE = "one trial"
+EMPTY = "no events"
+FULL = "only events"
+SEPARATED = "every trial without events or full"
+SINGLE = "one patient per trial"
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Log-likelihood of all trials together with its derivatives at one (mu, tau2)."""
-
-    mu: float
-    v: float
-    value: float
-    g_mu: float
-    g_v: float
-    h_mu_mu: float
-    h_mu_v: float
-    h_v_v: float
-
-
-def evaluate(trials: quad.Trials, mu: float, v: float, tol: float = quad.TOLERANCE) -> Point:
-    """Sum the log-likelihood and its derivatives over trials."""
-    d = quad.derivatives(trials, mu, v, tol=tol)
-    parts = (d.value, d.mu, d.v, d.mu_mu, d.mu_v, d.v_v)
-    return Point(mu, v, *(float(p.sum()) for p in parts))
+def status_of(x: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """What kind of data set each row of (B, k) counts is; see the constants above."""
+    b, k = x.shape
+    if k == 1:
+        return np.full(b, ONE, dtype=object)
+    out = np.full(b, OK, dtype=object)
+    out[((x == 0) | (x == n)).all(axis=1)] = SEPARATED
+    out[(n == 1).all(axis=1)] = SINGLE
+    out[(x == 0).all(axis=1)] = EMPTY
+    out[(x == n).all(axis=1)] = FULL
+    return out
 
 
-def tau_grid(trials: quad.Trials) -> np.ndarray:
-    """Values of tau2 to scan: 0 and a geometric sequence in tau."""
-    info = float((trials.n * trials.p * trials.q).max())
-    low = 0.1 / math.sqrt(max(info, 0.5))
-    count = math.ceil(math.log(_TAU_MAX / low) / math.log(_RATIO)) + 1
-    return np.concatenate([[0.0], (low * _RATIO ** np.arange(count)) ** 2])
+def half_cut(interval: str, level: float, k: int) -> float:
+    """Drop of the log-likelihood at a profile limit (before a Bartlett factor).
 
-
-def profile_mu(trials: quad.Trials, v: np.ndarray, mu: np.ndarray, tol: float):
-    """Maximize over mu for each v (vectors). Returns mu and the summed derivatives."""
-    for _ in range(40):
-        d = quad.derivatives(trials, mu[:, None], v[:, None], tol=tol)
-        slope, curve = d.mu.sum(axis=1), d.mu_mu.sum(axis=1)
-        step = np.clip(-slope / curve, -1.0 - 2.0 * np.sqrt(v), 1.0 + 2.0 * np.sqrt(v))
-        if (np.abs(step) * np.sqrt(-curve) < 1e-3).all():
-            break
-        mu = mu + step
-    # profile value and slope to second order at the maximum
-    value = d.value.sum(axis=1) - 0.5 * slope * slope / curve
-    g_v = d.v.sum(axis=1) + d.mu_v.sum(axis=1) * step
-    return mu + step, value, g_v
-
-
-def _start_mu(trials: quad.Trials, v: np.ndarray) -> np.ndarray:
-    x, n = trials.x + 0.25, trials.n + 0.5
-    y = np.log(x) - np.log(n - x)
-    w = 1.0 / (v[:, None] + 1.0 / (n * (x / n) * (1.0 - x / n)))
-    mu = (w * y).sum(axis=1) / w.sum(axis=1)
-    return np.where(v == 0.0, _pooled_logit(trials), mu)
-
-
-def _pooled_logit(trials: quad.Trials) -> float:
-    x, n = trials.x.sum(), trials.n.sum()
-    return float(np.log(x) - np.log(n - x))
-
-
-@dataclass(frozen=True, eq=False)
-class Maximum:
-    """Global maximum, the scan that found it and how many maxima the scan saw."""
-
-    best: Point
-    zero: Point
-    grid: np.ndarray
-    grid_mu: np.ndarray
-    grid_value: np.ndarray
-    modes: int
-    settled: bool
-
-
-def maximize(trials: quad.Trials) -> Maximum:
-    """Global maximum over (mu, tau2 >= 0); needs a trial with 0 < x < n."""
-    grid = tau_grid(trials)
-    mu, value, slope = profile_mu(trials, grid, _start_mu(trials, grid), _COARSE)
-    while slope[-1] > 0 and grid[-1] < _TAU_CAP**2:
-        more = grid[-1:] * _RATIO**2
-        m, val, s = profile_mu(trials, more, mu[-1:], _COARSE)
-        grid, mu = np.append(grid, more), np.append(mu, m)
-        value, slope = np.append(value, val), np.append(slope, s)
-    zero = evaluate(trials, _pooled_logit(trials), 0.0)
-    candidates = [zero] if zero.g_v <= 0 else []
-    settled = True
-    slope = slope.copy()
-    slope[0] = zero.g_v
-    for i in np.flatnonzero((slope[:-1] > 0) & (slope[1:] <= 0)):
-        point, ok = _refine(trials, mu[i], grid[i], grid[i + 1], mu[i + 1])
-        candidates.append(point)
-        settled &= ok
-    best = max(candidates, key=lambda p: p.value)
-    return Maximum(best, zero, grid, mu, value, len(candidates), settled)
-
-
-def _refine(trials, mu0, low, high, mu1) -> tuple[Point, bool]:
-    """Newton iteration in (mu, log tau2), kept between two values of tau2."""
-    mu = 0.5 * (mu0 + mu1)
-    v = 0.5 * high if low == 0.0 else math.sqrt(low * high)
-    for tol, limit in ((_COARSE, 12), (quad.TOLERANCE, 40)):
-        lo, hi = low, high
-        if tol == quad.TOLERANCE:
-            lo, hi = low / 1.01, high * 1.01
-        previous = math.inf
-        for _ in range(limit):
-            p = evaluate(trials, mu, v, tol)
-            # slope of the profile in tau2, mu adjusted to first order
-            gap = -p.g_mu / p.h_mu_mu
-            slope = p.g_v + p.h_mu_v * gap
-            lo, hi = (v, hi) if slope > 0 else (lo, v)
-            # in r = log v: d/dr = v d/dv ; d2/dr2 = v^2 d2/dv2 + v d/dv
-            g_r = v * p.g_v
-            h_mr = v * p.h_mu_v
-            h_rr = v * v * p.h_v_v + g_r
-            det = p.h_mu_mu * h_rr - h_mr * h_mr
-            step_r = (-p.h_mu_mu * g_r + h_mr * p.g_mu) / det if det > 0 else math.inf
-            new = v * math.exp(min(max(step_r, -3.0), 3.0)) if math.isfinite(step_r) else hi * 2
-            if not lo < new < hi:
-                new = 0.5 * (lo + hi) if lo == 0.0 else math.sqrt(lo * hi)
-            dv = new - v
-            dmu = -(p.g_mu + p.h_mu_v * dv) / p.h_mu_mu
-            size = abs(dv) / v + abs(dmu) * math.sqrt(-p.h_mu_mu)
-            mu, v = mu + dmu, new
-            goal = 1e-3 if tol == _COARSE else 1e-10
-            if size < goal or (size < 1e-6 and size >= 0.5 * previous):
-                break
-            previous = size
-        else:
-            if tol == quad.TOLERANCE:
-                return evaluate(trials, mu, v), False
-    return evaluate(trials, mu, v), True
-
-
-def covariance(p: Point) -> np.ndarray:
-    """Inverse observed information of (mu, tau2); at tau2 = 0 the variance of mu alone.
-
-    At the boundary the information about ``tau`` and ``mu`` is orthogonal, so the standard
-    error of ``mu`` is that of the equal-effects model, as in lme4.
+    ``profile`` and ``bartlett`` use chi-square with 1 degree of freedom, ``profile-t`` the
+    square of Student's t with k - 1. The Wald interval lends its limits for data without a
+    finite maximum from ``profile``, the t interval from ``profile-t``.
     """
-    if p.v == 0.0:
-        return np.array([[-1.0 / p.h_mu_mu, 0.0], [0.0, 0.0]])
-    return np.linalg.inv(-np.array([[p.h_mu_mu, p.h_mu_v], [p.h_mu_v, p.h_v_v]]))
+    if interval in ("t", "profile-t"):
+        return 0.5 * t_quantile(level, k - 1) ** 2
+    return 0.5 * chi2_isf(1.0 - level, 1)
 
 
-# ----------------------------------------------------------------------------- profile limits
+def glmm_arrays(
+    x: np.ndarray, n: np.ndarray, interval: str, level: float, *, tau2_interval: bool = True
+) -> dict[str, np.ndarray]:
+    """Fit B data sets of k trials at once; everything on the link scale.
 
+    Parameters
+    ----------
+    x, n : numpy.ndarray of int, shape (B, k)
+        Checked counts.
+    interval, level
+        As in :func:`fit_glmm`.
+    tau2_interval : bool
+        Whether to compute the profile limits of tau2.
 
-def best_over_v(trials: quad.Trials, mu: float, grid: np.ndarray) -> Point:
-    """Global maximum over tau2 for one fixed mu."""
-    d = quad.derivatives(trials, np.full((grid.size, 1), mu), grid[:, None], tol=_COARSE)
-    slope = d.v.sum(axis=1)
-    while slope[-1] > 0 and grid[-1] < _TAU_CAP**2:
-        more = grid[-1] * _RATIO**2
-        grid = np.append(grid, more)
-        slope = np.append(slope, evaluate(trials, mu, more, _COARSE).g_v)
-    candidates = [evaluate(trials, mu, 0.0)] if slope[0] <= 0 else []
-    for i in np.flatnonzero((slope[:-1] > 0) & (slope[1:] <= 0)):
-        candidates.append(_refine_v(trials, mu, grid[i], grid[i + 1]))
-    if slope[-1] > 0:
-        candidates.append(evaluate(trials, mu, grid[-1]))
-    return max(candidates, key=lambda p: p.value)
-
-
-def _refine_v(trials, mu, low, high) -> Point:
-    lo, hi = low / 1.01, high * 1.01
-    v = 0.5 * hi if low == 0.0 else math.sqrt(low * high)
-    for _ in range(60):
-        p = evaluate(trials, mu, v)
-        lo, hi = (v, hi) if p.g_v > 0 else (lo, v)
-        g_r, h_rr = v * p.g_v, v * v * p.h_v_v + v * p.g_v
-        new = v * math.exp(min(max(-g_r / h_rr, -3.0), 3.0)) if h_rr < 0 else hi * 2
-        if not lo < new < hi:
-            new = 0.5 * (lo + hi) if lo == 0.0 else math.sqrt(lo * hi)
-        done = abs(new - v) < 1e-9 * v
-        v = new
-        if done:
-            break
-    return evaluate(trials, mu, v)
-
-
-def profile_limit(trials: quad.Trials, top: Maximum, drop: float, side: int) -> float:
-    """mu at which the profile log-likelihood is ``drop`` below its maximum; side -1 or +1.
-
-    Returns ``-inf`` or ``inf`` where the profile has not fallen that far at ``|mu| = 60``,
-    which is a proportion within 1e-26 of 0 or 1.
+    Returns
+    -------
+    dict
+        Arrays of length B, NaN where a quantity does not exist (``status`` says why):
+        ``status, mu, se, ci_low, ci_high`` (logit), ``tau2, tau2_low, tau2_high, var_mu, cov,
+        var_tau2`` (inverse observed information), ``log_likelihood, log_likelihood_zero,
+        modes, settled``.
     """
-    target = top.best.value - drop
-    se = math.sqrt(covariance(top.best)[0, 0])
-    inside, step = top.best.mu, se * math.sqrt(2.0 * drop)
-    outside = inside + side * step
-    while True:
-        p = best_over_v(trials, outside, top.grid)
-        if p.value < target:
-            break
-        if abs(outside) >= _MU_CAP:
-            return side * math.inf
-        inside, step = outside, 1.5 * step
-        outside = max(-_MU_CAP, min(_MU_CAP, outside + side * step))
-    mu = outside
-    for _ in range(80):
-        # slope of the profile in mu is the partial slope at the best tau2
-        new = mu - (p.value - target) / p.g_mu if p.g_mu * side < 0 else math.nan
-        if not min(inside, outside) < new < max(inside, outside):
-            new = 0.5 * (inside + outside)
-        if abs(new - mu) < 1e-10 * (1.0 + abs(mu)):
-            return new
-        mu = new
-        p = best_over_v(trials, mu, top.grid)
-        if p.value < target:
-            outside = mu
+    b, k = x.shape
+    status = status_of(x, n)
+    names = (
+        "mu",
+        "se",
+        "ci_low",
+        "ci_high",
+        "tau2",
+        "tau2_low",
+        "tau2_high",
+        "var_mu",
+        "cov",
+        "var_tau2",
+        "log_likelihood",
+        "log_likelihood_zero",
+    )
+    out: dict[str, np.ndarray] = {name: np.full(b, np.nan) for name in names}
+    out["status"] = status
+    out["modes"] = np.zeros(b, dtype=int)
+    out["settled"] = np.zeros(b, dtype=bool)
+    fine = np.flatnonzero(status == OK)
+    if fine.size:
+        _regular(out, fine, x[fine], n[fine], interval, level, tau2_interval)
+    if k > 1:
+        drop = half_cut(interval, level, k)
+        for i in np.flatnonzero(status == EMPTY):
+            out["ci_low"][i], out["ci_high"][i] = -np.inf, empty_limit(n[i], drop)
+        for i in np.flatnonzero(status == FULL):
+            out["ci_low"][i], out["ci_high"][i] = -empty_limit(n[i], drop), np.inf
+    return out
+
+
+def _regular(out, rows, x, n, interval, level, tau2_interval) -> None:
+    k = x.shape[1]
+    trials = quad.prepare(x, n)
+    top = engine.maximize(trials)
+    p = top.best
+    inner = p.v > 0
+    # inverse observed information; at the boundary that of mu alone (see fit_glmm)
+    det = np.where(inner, p.h_mu_mu * p.h_v_v - p.h_mu_v**2, 1.0)
+    out["var_mu"][rows] = np.where(inner, -p.h_v_v / det, -1.0 / p.h_mu_mu)
+    out["cov"][rows] = np.where(inner, p.h_mu_v / det, 0.0)
+    out["var_tau2"][rows] = np.where(inner, -p.h_mu_mu / det, 0.0)
+    se = np.sqrt(out["var_mu"][rows])
+    out["mu"][rows], out["tau2"][rows], out["se"][rows] = p.mu, p.v, se
+    out["log_likelihood"][rows] = p.value
+    out["log_likelihood_zero"][rows] = top.zero.value
+    out["modes"][rows], out["settled"][rows] = top.modes, top.settled
+    if interval in ("wald", "t"):
+        quantile = z_quantile(level) if interval == "wald" else t_quantile(level, k - 1)
+        out["ci_low"][rows], out["ci_high"][rows] = p.mu - quantile * se, p.mu + quantile * se
+    else:
+        drop = half_cut(interval, level, k)
+        if interval == "bartlett":
+            rules = engine.bartlett_drop(drop, effect_sizes(x, n, "logit")[1])
         else:
-            inside = mu
-    return mu
+            rules = engine.constant_drop(drop)
+        out["ci_low"][rows] = engine.profile_limits(trials, top, rules, -1)
+        out["ci_high"][rows] = engine.profile_limits(trials, top, rules, 1)
+    if tau2_interval:
+        drop = 0.5 * chi2_isf(1.0 - level, 1)
+        out["tau2_low"][rows] = engine.tau2_limits(trials, top, drop, -1)
+        out["tau2_high"][rows] = engine.tau2_limits(trials, top, drop, 1)
 
 
-def tau2_limits(trials: quad.Trials, top: Maximum, drop: float) -> tuple[float, float]:
-    """Limits of tau2 where its profile log-likelihood is ``drop`` below the maximum."""
-    target = top.best.value - drop
-    low = 0.0 if top.zero.value >= target else _tau2_root(trials, top, target, -1)
-    return low, _tau2_root(trials, top, target, 1)
+def _best(trials: quad.Trials, mu: float, grid: np.ndarray) -> engine.Points:
+    return engine.best_tau2(trials, np.array([mu]), grid)
 
 
-def _tau2_root(trials, top, target, side) -> float:
-    grid = top.grid
-    keep = grid > top.best.v if side > 0 else grid < top.best.v
-    inside, mu_in = top.best.v, top.best.mu
-    order = np.flatnonzero(keep) if side > 0 else np.flatnonzero(keep)[::-1]
-    outside = None
-    for i in order:
-        if top.grid_value[i] < target:
-            outside, mu_out = float(grid[i]), float(top.grid_mu[i])
+def _bisect(function, low: float, high: float) -> float:
+    """Root of a function that is >= 0 at ``low`` and < 0 at ``high``."""
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if middle in (low, high) or high - low < 1e-13 * (1.0 + abs(middle)):
             break
-        inside, mu_in = float(grid[i]), float(top.grid_mu[i])
-    if outside is None:
-        outside, mu_out = inside, mu_in
-        while True:
-            if outside >= _TAU_CAP**2:
-                return math.inf
-            outside = max(outside, 1e-3) * _RATIO**2
-            m, val, _ = profile_mu(trials, np.array([outside]), np.array([mu_out]), _COARSE)
-            mu_out = float(m[0])
-            if val[0] < target:
-                break
-            inside, mu_in = outside, mu_out
-    lo, hi = min(inside, outside) / 1.001, max(inside, outside) * 1.001
-    v = 0.5 * hi if lo == 0.0 else math.sqrt(lo * hi)
-    mu = 0.5 * (mu_in + mu_out)
-    for _ in range(80):
-        p = evaluate(trials, mu, v)
-        for _ in range(30):
-            dmu = -p.g_mu / p.h_mu_mu
-            if abs(dmu) * math.sqrt(-p.h_mu_mu) < 1e-9:
-                break
-            mu += max(-1.0 - math.sqrt(v), min(1.0 + math.sqrt(v), dmu))
-            p = evaluate(trials, mu, v)
-        above = p.value >= target
-        if above == (side > 0):
-            lo = v
+        if function(middle) >= 0:
+            low = middle
         else:
-            hi = v
-        new = v - (p.value - target) / p.g_v if p.g_v * side < 0 else math.nan
-        if not lo < new < hi:
-            new = 0.5 * (lo + hi) if lo == 0.0 else math.sqrt(lo * hi)
-        if abs(new - v) < 1e-10 * v:
-            return new
-        v = new
-    return v
+            high = middle
+    return 0.5 * (low + high)
 
 
-# ------------------------------------------------------------------------------- the fit
+def equal_effects_limit(n: np.ndarray, drop: float) -> float:
+    """Upper limit of mu with no events and tau2 = 0: ``sum(n) log(1 + e^mu) = drop``."""
+    return float(np.log(np.expm1(drop / n.sum())))
 
 
-def cut_off(interval: str, level: float, k: int) -> float:
-    """Drop of the log-likelihood times two that bounds a profile interval."""
-    if interval == "profile":
-        return chi2_isf(1.0 - level, 1)
-    return t_quantile(level, k - 1) ** 2
+def empty_limit(n: np.ndarray, drop: float) -> float:
+    """Upper profile limit of mu for trials of sizes ``n`` (k,) without any event.
+
+    The supremum of the likelihood is 1 (mu to minus infinity). The limit is the mu at which
+    the profile over tau2 has dropped by ``drop``; tau2 > 0 can make it larger than the limit
+    under equal effects. With tau2 to infinity every trial has probability 1/2, so no limit
+    exists where ``k log 2 <= drop``: the limit under equal effects is returned there.
+    """
+    start = equal_effects_limit(n, drop)
+    trials = quad.prepare(np.zeros((1, n.size)), n[None, :])
+    grid = engine.tau2_grid(trials)
+    if n.size * math.log(2.0) <= drop * (1.0 + 1e-9):
+        return start
+    if float(_best(trials, start, grid).v[0]) == 0.0:
+        return start
+    high = start
+    while float(_best(trials, high, grid).value[0]) >= -drop:
+        high += 1.0
+        if high > engine.MU_CAP:
+            return start
+    return _bisect(lambda mu: float(_best(trials, mu, grid).value[0]) + drop, high - 1.0, high)
+
+
+def empty_limit_exists(k: int, drop: float) -> bool:
+    """Whether the profile with tau2 free falls by ``drop`` at all; see :func:`empty_limit`."""
+    return k * math.log(2.0) > drop * (1.0 + 1e-9)
+
+
+def separated_limits(x: np.ndarray, n: np.ndarray, level: float, drop: float):
+    """What the likelihood still says when every trial is at 0 or full and both occur.
+
+    The likelihood rises towards its supremum, the binomial likelihood of "full" among the k
+    trials, as tau2 grows without limit. Returns ``(mu_low, mu_high, tau2_low)``: limits of the
+    profile (``-inf``/``inf`` where it has none) and the lower profile limit of tau2.
+    """
+    k = n.size
+    full = int((x == n).sum())
+    share = full / k
+    top = full * math.log(share) + (k - full) * math.log1p(-share)
+    trials = quad.prepare(x[None, :], n[None, :])
+    grid = engine.tau2_grid(trials)
+
+    def height(mu: float) -> float:
+        return float(_best(trials, mu, grid).value[0])
+
+    low, high = -math.inf, math.inf
+    # with mu on the minority side the best is probability 1/2 per trial
+    if top + k * math.log(2.0) > drop * (1.0 + 1e-9):
+        target = top - drop
+        side = 1.0 if share > 0.5 else -1.0
+        if height(side * engine.MU_CAP) >= target > height(-side * engine.MU_CAP):
+            limit = side * _bisect(
+                lambda a: height(-side * a) - target, -engine.MU_CAP, engine.MU_CAP
+            )
+            low, high = (-limit, math.inf) if side > 0 else (-math.inf, -limit)
+    target = top - 0.5 * chi2_isf(1.0 - level, 1)
+
+    def level_at(log_v: float) -> float:
+        start = np.zeros(1)
+        value = engine.profile_mean(trials, np.exp([log_v]), start, quad.TOLERANCE)[1]
+        return float(value[0])
+
+    zero = float(
+        engine.evaluate(trials, np.log([x.sum() / (n.sum() - x.sum())]), np.zeros(1)).value[0]
+    )
+    tau2_low = 0.0
+    if zero < target:
+        a, b = -20.0, 2.0 * math.log(engine.TAU_CAP)
+        if level_at(b) >= target:
+            tau2_low = math.exp(-_bisect(lambda s: level_at(-s) - target, -b, -a))
+    return low, high, tau2_low
+
+
+def _typical(v: np.ndarray) -> float:
+    """Typical within-trial variance (Higgins and Thompson 2002, doi:10.1002/sim.1186)."""
+    w = 1.0 / v
+    return float((v.size - 1) * w.sum() / (w.sum() ** 2 - (w * w).sum()))
 
 
 def fit_glmm(
@@ -322,173 +256,260 @@ def fit_glmm(
     labels=None,
     study_interval: str = "wilson",
 ) -> Fit:
-    """Fit the binomial-normal model by maximum likelihood and return a :class:`Fit`."""
+    """Fit the binomial-normal model by maximum likelihood.
+
+    Parameters
+    ----------
+    events, total : array_like of int, shape (k,)
+        Counts of each trial.
+    interval : {"wald", "t", "profile", "profile-t", "bartlett"}
+        Of ``mu``: ``wald`` and ``t`` are mu -+ quantile * se with the normal or the t(k-1)
+        quantile (metafor's ``test="z"`` and ``test="t"``; the standard error is not rescaled);
+        ``profile`` inverts the likelihood ratio with tau2 profiled out against chi-square(1);
+        ``profile-t`` against the square of the t(k-1) quantile; ``bartlett`` against
+        chi-square(1) times the simple Bartlett factor ``1 + 2 C(tau2(mu))`` (Hanada and
+        Sugimoto 2025, arXiv:2508.08758), where tau2(mu) is the constrained estimate.
+    level : float
+        Coverage aimed at.
+    labels : sequence of str, optional
+        Trial names.
+    study_interval : str
+        Interval of each trial, see :func:`analysis.pooling.proportion.proportion_interval`.
+
+    Returns
+    -------
+    Fit
+        ``mu, se, tau2`` on the logit scale. ``se`` is from the inverse observed information of
+        (mu, tau2), as in lme4; with tau2 at the boundary the two are orthogonal (in tau) and it
+        is the standard error under equal effects. ``tau2_ci`` inverts the likelihood ratio with
+        mu profiled out against chi-square(1). ``i2`` and ``details["h2"]`` use tau2 and the
+        typical variance of the logits (0.5 added where a cell is empty), as metafor's
+        ``rma.glmm``. ``q`` is the likelihood ratio of the saturated against the equal-effects
+        model (metafor's ``QE.LRT``). The prediction interval is mu -+ t(k-1) sqrt(tau2 + se^2),
+        k >= 3 (Higgins et al. 2009, doi:10.1111/j.1467-985X.2008.00552.x, with k - 1 for their
+        k - 2). ``weight`` is each trial's share of the observed information about mu.
+        ``marginal_estimate`` is the expected proportion over the normal distribution of trial
+        logits, with a delta-method interval on its logit (normal quantile for ``wald``, else
+        t(k-1)).
+
+        ``details``: ``mu_ci`` (logit), ``covariance`` of (mu, tau2), ``modes`` (maxima of the
+        likelihood), ``h2``, ``typical_variance``, ``log_likelihood_equal_effects``,
+        ``mu_equal_effects``, ``q_inverse_variance`` and ``i2_q`` (Cochran's Q of the corrected
+        logits and 100 (Q - df)/Q), ``pi_t_k2`` (prediction interval with t(k-2)), ``pi_normal``,
+        ``shrunken`` (conditional mean of each true proportion), ``shrunken_logit`` and
+        ``shrunken_variance`` (conditional mean and variance of each true logit, at the
+        estimates), ``bartlett`` (the factor at the estimate; its interval only).
+
+    Raises
+    ------
+    ValueError
+        Wrong counts, names or level.
+    """
     x, n = check_counts(events, total)
     interval = check_choice(interval, "interval for model 'glmm'", INTERVALS)
     level = check_level(level)
     k = x.size
     labels = check_labels(labels, k)
     low, high = proportion_interval(x, n, study_interval, level)
-    base = dict(
-        model="glmm",
-        transform="logit",
-        interval=interval,
-        level=level,
-        k=k,
-        events=x,
-        total=n,
-        labels=labels,
-        study_estimate=x / n,
-        study_ci_low=low,
-        study_ci_high=high,
-    )
-    trials = quad.prepare(x, n)
-    share = n / n.sum()
-    if k == 1:
-        return Fit(
-            **base,
-            weight=np.ones(1),
-            converged=True,
-            notes=("One trial only: it is shown and not pooled.",),
+    base: dict[str, Any] = {
+        "model": "glmm",
+        "transform": "logit",
+        "interval": interval,
+        "level": level,
+        "k": k,
+        "events": x,
+        "total": n,
+        "labels": labels,
+        "study_estimate": x / n,
+        "study_ci_low": low,
+        "study_ci_high": high,
+    }
+    arrays = glmm_arrays(x[None, :], n[None, :], interval, level)
+    status = arrays["status"][0]
+    if status == OK:
+        return _regular_fit(base, x, n, {name: a[0] for name, a in arrays.items()})
+    base["weight"] = n / n.sum()
+    if status == ONE:
+        return Fit(**base, notes=("One trial only: it is shown and not pooled.",))
+    if status in (EMPTY, FULL):
+        ci = (float(arrays["ci_low"][0]), float(arrays["ci_high"][0]))
+        return _one_sided_fit(base, n, ci, status, half_cut(interval, level, k))
+    return _unbounded_fit(base, x, n, status, half_cut(interval, level, k))
+
+
+def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str, Any]) -> Fit:
+    k, level, interval = base["k"], base["level"], base["interval"]
+    mu, se, tau2 = float(a["mu"]), float(a["se"]), float(a["tau2"])
+    ci = (float(a["ci_low"]), float(a["ci_high"]))
+    tau2_ci = (float(a["tau2_low"]), float(a["tau2_high"]))
+    value, zero = float(a["log_likelihood"]), float(a["log_likelihood_zero"])
+    notes = []
+    if k == 2:
+        notes.append(
+            "Two trials: the between-trial variance is barely identified and no prediction "
+            "interval is given."
         )
-    if x.sum() == 0 or x.sum() == n.sum():
-        return _one_sided(base, x, n, level, interval, share)
-    if ((x == 0) | (x == n)).all():
-        return _not_estimable(base, x, n, level, share)
-    top = maximize(trials)
-    p = top.best
-    cov = covariance(p)
-    se = math.sqrt(cov[0, 0])
-    notes = _notes(top, k)
-    if interval in ("wald", "t"):
-        quantile = z_quantile(level) if interval == "wald" else t_quantile(level, k - 1)
-        ci = (p.mu - quantile * se, p.mu + quantile * se)
-    else:
-        drop = 0.5 * cut_off(interval, level, k)
-        ci = (profile_limit(trials, top, drop, -1), profile_limit(trials, top, drop, 1))
-        if math.isinf(ci[0]) or math.isinf(ci[1]):
+    elif k < 5:
+        notes.append("Fewer than five trials: the prediction interval is very imprecise.")
+    if tau2 == 0.0:
+        notes.append("The between-trial variance is estimated at its boundary, zero.")
+    if a["modes"] > 1:
+        notes.append(f"The likelihood has {a['modes']} maxima; the highest is reported.")
+    if not a["settled"]:
+        notes.append(
+            "The likelihood is so flat in the between-trial variance that its maximum was not "
+            "located to the usual precision."
+        )
+    for limit, word in zip(ci, ("lower", "upper"), strict=True):
+        if math.isinf(limit):
             notes.append(
-                "The profile likelihood does not fall to the cut-off on one side: that limit is "
-                "the end of the scale."
+                f"The profile likelihood does not fall to the cut-off on the {word} side: that "
+                "limit is the end of the scale."
             )
-    tau2_ci = tau2_limits(trials, top, 0.5 * chi2_isf(1.0 - level, 1))
     if math.isinf(tau2_ci[1]):
         notes.append("The profile likelihood sets no upper limit to the between-trial variance.")
-    pi_low = pi_high = None
-    if k >= 3:
-        half = t_quantile(level, k - 1) * math.sqrt(p.v + se * se)
-        pi_low, pi_high = float(expit(p.mu - half)), float(expit(p.mu + half))
-    lrt = max(0.0, 2.0 * (p.value - top.zero.value)) if p.v > 0 else 0.0
-    q = -2.0 * (top.zero.value - float(quad.log_binomial_saturated(x, n).sum()))
-    _, v = _effect_sizes(x.astype(float), n.astype(float), "logit", 0.5, "only0")
+    cov = np.array([[a["var_mu"], a["cov"]], [a["cov"], a["var_tau2"]]])
+    spread = math.sqrt(tau2 + se * se)
+
+    def band(quantile: float) -> tuple[float, float]:
+        return float(expit(mu - quantile * spread)), float(expit(mu + quantile * spread))
+
+    pi = band(t_quantile(level, k - 1)) if k >= 3 else (None, None)
+    lrt = max(0.0, 2.0 * (value - zero)) if tau2 > 0 else 0.0
+    q = max(0.0, 2.0 * (float(quad.log_binomial_saturated(x, n).sum()) - zero))
+    y, v = effect_sizes(x, n, "logit")
+    typical = _typical(v)
     w = 1.0 / v
-    typical = (k - 1) * w.sum() / (w.sum() ** 2 - (w * w).sum())
-    marginal, marginal_ci = _marginal(p, cov, interval, level, k)
-    mean, variance, shrunken = quad.posterior_moments(trials, p.mu, p.v)
-    info = -quad.derivatives(trials, p.mu, p.v).mu_mu
+    q_iv = float((w * (y - (w * y).sum() / w.sum()) ** 2).sum())
+    trials = quad.prepare(x, n)
+    mean, variance, shrunken = quad.posterior_moments(trials, mu, tau2)
+    info = -quad.derivatives(trials, mu, tau2).mu_mu
+    marginal, marginal_ci = _marginal(mu, tau2, cov, interval, level, k)
+    details = {
+        "mu_ci": ci,
+        "covariance": cov,
+        "modes": int(a["modes"]),
+        "h2": 1.0 + tau2 / typical,
+        "i2_method": "tau2 and typical variance",
+        "typical_variance": typical,
+        "log_likelihood_equal_effects": zero,
+        "mu_equal_effects": math.log(x.sum()) - math.log((n - x).sum()),
+        "q_method": "likelihood ratio, saturated against equal effects",
+        "q_inverse_variance": q_iv,
+        "i2_q": max(0.0, 100.0 * (q_iv - (k - 1)) / q_iv) if q_iv > 0 else 0.0,
+        "pi_method": "t(k-1)",
+        "pi_t_k2": band(t_quantile(level, k - 2)) if k >= 3 else None,
+        "pi_normal": band(z_quantile(level)),
+        "tau2_ci_method": "profile likelihood, chi-square(1)",
+        "marginal_method": "delta method on the logit of the expected proportion",
+        "shrunken": shrunken,
+        "shrunken_logit": mean,
+        "shrunken_variance": variance,
+    }
+    if interval == "bartlett":
+        details["bartlett"] = float(engine.bartlett_factor(v[None, :], np.array([tau2]))[0][0])
     return Fit(
         **base,
-        estimate=float(expit(p.mu)),
+        estimate=float(expit(mu)),
         ci_low=float(expit(ci[0])),
         ci_high=float(expit(ci[1])),
-        pi_low=pi_low,
-        pi_high=pi_high,
-        mu=p.mu,
+        pi_low=pi[0],
+        pi_high=pi[1],
+        mu=mu,
         se=se,
-        tau2=p.v,
+        tau2=tau2,
         tau2_ci=tau2_ci,
-        i2=100.0 * p.v / (p.v + typical),
-        q=max(q, 0.0),
+        i2=100.0 * tau2 / (tau2 + typical),
+        q=q,
         q_df=k - 1,
         q_p=chi2_sf(q, k - 1),
         lrt=lrt,
         lrt_p=boundary_p(lrt),
-        log_likelihood=p.value,
-        aic=4.0 - 2.0 * p.value,
-        converged=top.settled,
+        log_likelihood=value,
+        aic=4.0 - 2.0 * value,
+        converged=bool(a["settled"]),
         notes=tuple(notes),
         weight=info / info.sum(),
         marginal_estimate=marginal,
         marginal_ci=marginal_ci,
-        details={
-            "mu_ci": ci,
-            "covariance": cov,
-            "modes": top.modes,
-            "h2": 1.0 + p.v / typical,
-            "log_likelihood_equal_effects": top.zero.value,
-            "shrunken_logit": mean,
-            "shrunken_variance": variance,
-            "shrunken": shrunken,
-            "pi_method": "t(k-1)",
-            "tau2_ci_method": "profile likelihood, chi-square(1)",
-        },
+        details=details,
     )
 
 
-def _notes(top: Maximum, k: int) -> list[str]:
-    notes = []
-    if k == 2:
-        notes.append(
-            "Two trials: the between-trial variance is barely identified and no "
-            "prediction interval is given."
-        )
-    elif k < 5:
-        notes.append("Fewer than five trials: the prediction interval is very imprecise.")
-    if top.best.v == 0.0:
-        notes.append("The between-trial variance is estimated at its boundary, zero.")
-    if top.modes > 1:
-        notes.append(f"The likelihood has {top.modes} maxima; the highest is reported.")
-    if not top.settled:
-        notes.append("The iteration did not reach its usual precision.")
-    return notes
-
-
-def _marginal(p: Point, cov: np.ndarray, interval: str, level: float, k: int):
-    value, d_mu, d_v = (float(a) for a in quad.marginal_proportion(p.mu, p.v))
-    gradient = np.array([d_mu, d_v]) / (value * (1.0 - value))
+def _marginal(mu, tau2, cov, interval, level, k) -> tuple[float, tuple[float, float]]:
+    value, d_mu, d_v = (float(a) for a in quad.marginal_proportion(mu, tau2))
+    rest = float(quad.marginal_proportion(-mu, tau2)[0])
+    gradient = np.array([d_mu, d_v]) / (value * rest)
     se = math.sqrt(float(gradient @ cov @ gradient))
     quantile = z_quantile(level) if interval == "wald" else t_quantile(level, k - 1)
-    center = math.log(value) - math.log1p(-value)
+    center = math.log(value) - math.log(rest)
     limits = (float(expit(center - quantile * se)), float(expit(center + quantile * se)))
     return value, limits
 
 
-def _one_sided(base, x, n, level, interval, share) -> Fit:
-    """All trials without events, or all full: the limit of the profile in mu."""
-    empty = x.sum() == 0
-    drop = 0.5 * cut_off(
-        "profile" if interval in ("wald", "profile") else "profile-t", level, x.size
-    )
-    # the profile over tau2 at fixed mu: see _edge_profile
-    limit = math.exp(-drop / n.sum())
-    word = "has an event" if empty else "lacks an event"
-    note = (
-        f"No trial {word}: the likelihood has no finite maximum; the estimate is the limit and "
-        "the other end of the interval is a one-sided profile limit under equal effects."
-    )
-    ci = (0.0, 1.0 - limit) if empty else (limit, 1.0)
+def _one_sided_fit(base, n, ci, status, drop) -> Fit:
+    empty = status == EMPTY
+    word = "has an event" if empty else "lacks the event"
+    end, other = ("0", "upper") if empty else ("1", "lower")
+    notes = [
+        f"No trial {word}: the likelihood has no finite maximum, the estimate is the limit {end}, "
+        f"and the {other} end of the interval is a one-sided profile limit."
+    ]
+    if not empty_limit_exists(n.size, drop):
+        notes.append(
+            "With the between-trial variance free the profile never falls to the cut-off, so "
+            f"the {other} limit is the one under equal effects."
+        )
+    equal = equal_effects_limit(n, drop)
     return Fit(
         **base,
         estimate=0.0 if empty else 1.0,
-        ci_low=ci[0],
-        ci_high=ci[1],
+        ci_low=float(expit(ci[0])),
+        ci_high=float(expit(ci[1])),
         converged=False,
-        notes=(note,),
-        weight=share,
+        notes=tuple(notes),
+        details={"mu_ci": ci, "equal_effects_limit": float(expit(equal if empty else -equal))},
     )
 
 
-def _not_estimable(base, x, n, level, share) -> Fit:
+def _unbounded_fit(base, x, n, status, drop) -> Fit:
+    k, level = base["k"], base["level"]
     full = int((x == n).sum())
-    low, high = clopper_pearson(full, x.size, level)
+    low, high = clopper_pearson(full, k, level)
+    details = {"marginal_method": "Clopper-Pearson, trials as the unit"}
+    if status == SINGLE:
+        return Fit(
+            **base,
+            converged=False,
+            notes=(
+                "Every trial has one patient: the likelihood depends on the population-averaged "
+                "proportion alone, so the median trial and the between-trial variance are not "
+                "estimable.",
+            ),
+            marginal_estimate=full / k,
+            marginal_ci=(float(low), float(high)),
+            details=details,
+        )
+    mu_low, mu_high, tau2_low = separated_limits(x, n, level, drop)
+    notes = [
+        "Every trial has no events or only events, and both occur: the likelihood rises as the "
+        "between-trial variance grows without limit, so the median trial is not estimable.",
+        "The population-averaged proportion tends to the share of trials with only events; its "
+        "interval treats each trial as one observation.",
+    ]
+    exists = math.isfinite(mu_low) or math.isfinite(mu_high)
+    if exists:
+        notes.append("The profile likelihood still bounds the median trial on one side.")
+    details["mu_ci"] = (mu_low, mu_high)
+    details["tau2_ci_method"] = "profile likelihood, chi-square(1)"
     return Fit(
         **base,
+        ci_low=float(expit(mu_low)),
+        ci_high=float(expit(mu_high)),
+        tau2_ci=(tau2_low, math.inf),
         converged=False,
-        weight=share,
-        notes=(
-            "Every trial has none or only events, and both occur: the between-trial variance "
-            "grows without limit and the median trial is not estimable.",
-        ),
-        marginal_estimate=full / x.size,
+        notes=tuple(notes),
+        marginal_estimate=full / k,
         marginal_ci=(float(low), float(high)),
+        details=details,
     )

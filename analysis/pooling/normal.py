@@ -254,6 +254,11 @@ def fit_normal(
     half1 = t_quantile(level, k - 1) * math.sqrt(tau2 + se * se)
     half2 = t_quantile(level, k - 2) * math.sqrt(tau2 + se * se) if k >= 3 else None
     halfz = z_quantile(level) * math.sqrt(tau2 + se * se)
+    # for equal effects metafor takes I2 and H2 from Q, since tau2 is 0 by assumption
+    h2_q = q / (k - 1)
+    i2_q = max(0.0, 100.0 * (q - (k - 1)) / q) if q > 0 else 0.0
+    h2 = h2_q if model == "fe" else 1.0 + tau2 / typical
+    i2 = i2_q if model == "fe" else 100.0 * tau2 / (tau2 + typical)
     restricted = model == "reml"
     value = float(log_likelihood(y, v, tau2, restricted=restricted))
     lrt = None
@@ -282,9 +287,9 @@ def fit_normal(
         "y": y,
         "v": v,
         "typical_variance": typical,
-        "h2": 1.0 + tau2 / typical,
-        "h2_q": q / (k - 1),
-        "i2_q": max(0.0, 100.0 * (q - (k - 1)) / q) if q > 0 else 0.0,
+        "h2": h2,
+        "h2_q": h2_q,
+        "i2_q": i2_q,
         "pi_method": "t(k-1)",
         "tau2_ci_method": "Q-profile",
         "pi_t_k1": (to_p(mu - half1), to_p(mu + half1)) if k >= 3 else None,
@@ -308,7 +313,7 @@ def fit_normal(
         se=se,
         tau2=tau2,
         tau2_ci=(q_low, q_high),
-        i2=100.0 * tau2 / (tau2 + typical),
+        i2=i2,
         q=q,
         q_df=k - 1,
         q_p=chi2_sf(q, k - 1),

@@ -38,6 +38,7 @@ from scipy.special import gammaln
 
 __all__ = [
     "Derivatives",
+    "Panel",
     "Trials",
     "derivatives",
     "log_binomial_saturated",
@@ -50,7 +51,10 @@ __all__ = [
 TOLERANCE = 34.0
 WINDOW = 36.0
 _CHUNK = 24_000
-_LARGE = 4_000  # totals above this take the slower, fully accurate logarithm
+_LARGE = 1_000  # totals above this take the slower, fully accurate logarithm
+_BENT_SCALE = 2.0
+_BENT_STEP = 0.08
+FIELDS = ("x", "n", "ref", "p", "q", "shift", "const")
 _HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
 
 
@@ -88,8 +92,8 @@ class Trials:
 
     ``x, n``: float arrays of one shape. ``ref``: a point on the logit scale to which the
     likelihood is referred (observed logit, or that of half an event at a boundary);
-    ``p, q``: proportion and complement there; ``const``: log-probability there, including
-    the binomial coefficient; ``sd``: rough standard error of the observed logit.
+    ``p, q``: proportion and complement there; ``shift``: minus the log-likelihood kernel there;
+    ``const``: log-probability there, including the binomial coefficient.
     """
 
     x: np.ndarray
@@ -97,18 +101,12 @@ class Trials:
     ref: np.ndarray
     p: np.ndarray
     q: np.ndarray
+    shift: np.ndarray
     const: np.ndarray
 
     def take(self, index: np.ndarray | slice) -> Trials:
         """The same for a subset of the flattened entries."""
-        return Trials(
-            self.x[index],
-            self.n[index],
-            self.ref[index],
-            self.p[index],
-            self.q[index],
-            self.const[index],
-        )
+        return Trials(*(getattr(self, name)[index] for name in FIELDS))
 
 
 def prepare(x: np.ndarray, n: np.ndarray) -> Trials:
@@ -123,7 +121,8 @@ def prepare(x: np.ndarray, n: np.ndarray) -> Trials:
     # at a boundary the reference is half an event: log-probability n log(1 - 1/(2n))
     edge = n * np.log1p(-0.5 / n)
     const = np.where(low | high, edge, log_binomial_saturated(x, n))
-    return Trials(x, n, ref, p, q, const)
+    shift = n * (np.maximum(ref, 0.0) + np.log1p(np.exp(-np.abs(ref)))) - x * ref
+    return Trials(x, n, ref, p, q, shift, const)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,19 +155,42 @@ def _relative(theta: np.ndarray, x, n, ref, p, q):
     e = np.exp(-a)
     r = np.where(up, q, p)
     y = np.where(up, n - x, x)
+    rest = np.where(up, p, q)
     re = r * e
-    denominator = re + np.where(up, p, q)
+    denominator = re + rest
     log = np.log(denominator)
-    if n.size and n.max() > _LARGE:
-        near = denominator > 0.5
-        log[near] = np.log1p(-(r * -np.expm1(-a))[near])
     g = -y * a - n * log
+    if n.size and n.max() > _LARGE:
+        n, r, rest, y = np.broadcast_arrays(n, r, rest, y)
+        big = n > _LARGE
+        near = big & (denominator > 0.5)
+        g[near] = (-y * a)[near] - n[near] * np.log1p((r * np.expm1(-a))[near])
+        whole = big & (y == n)
+        g[whole] = -n[whole] * np.log1p((rest * np.expm1(np.minimum(a, 700.0)))[whole])
     s = re / denominator
     return g, s, up, y
 
 
+def _log_likelihood(theta: np.ndarray, x, n, ref, p, q, shift) -> np.ndarray:
+    """Log-likelihood relative to the reference point (short form where n is moderate)."""
+    if n.max() > _LARGE:
+        return _relative(theta, x, n, ref, p, q)[0]
+    g = np.exp(np.minimum(theta, 40.0))
+    np.log1p(g, out=g)
+    if theta.max() > 40.0:
+        g += np.maximum(theta - 40.0, 0.0)
+    g *= -n
+    g += x * theta
+    g += shift
+    return g
+
+
 def _score(t: Trials, theta: np.ndarray):
     """Score ``x - n p`` and information ``n p (1 - p)`` of the binomial at ``theta``."""
+    if t.n.max() <= _LARGE:
+        p = 1.0 / (1.0 + np.exp(np.minimum(-theta, 600.0)))
+        expected = t.n * p
+        return t.x - expected, expected - expected * p
     d = theta - t.ref
     up = d >= 0
     e = np.exp(-np.abs(d))
@@ -190,86 +212,140 @@ def _locate(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
     weight = t.n * t.p * t.q
     delta = np.clip((t.ref - mu) * (weight / (weight + inv)), lo, hi)
     info = info0
-    for _ in range(60):
+    moved = np.full(delta.shape, np.inf)
+    for _ in range(80):
         u, info = _score(t, mu + delta)
         slope = u - delta * inv
         lo = np.where(slope >= 0, delta, lo)
         hi = np.where(slope <= 0, delta, hi)
         curvature = info + inv
         new = delta + slope / curvature
-        outside = (new < lo) | (new > hi)
-        new = np.where(outside, 0.5 * (lo + hi), new)
-        done = np.abs(new - delta) * np.sqrt(curvature) < 0.05
+        move = np.abs(new - delta)
+        # halve the bracket where Newton's step leaves it or does not shrink
+        halve = (new < lo) | (new > hi) | (move > 0.5 * moved)
+        if halve.any():
+            new = np.where(halve, 0.5 * (lo + hi), new)
+            move = np.abs(new - delta)
+        moved = move
         delta = new
-        if done.all():
+        if (move * np.sqrt(curvature) < 0.05).all():
             break
     _, info = _score(t, mu + delta)
     sd = 1.0 / np.sqrt(info + inv)
     y = np.minimum(1.3, 0.95 * sd * np.sqrt(2.0 * tol))
     step = 2.0 * np.pi * y / (tol - info * np.log(np.cos(y)) + 0.5 * y * y * inv)
     cut = WINDOW if tol >= TOLERANCE else tol + 2.0
-    top, *_ = _relative(mu + delta, t.x, t.n, t.ref, t.p, t.q)
+    top = _log_likelihood(mu + delta, *_row(t))
     target = top - 0.5 * delta * delta * inv - cut
     # both ends at once: row 0 left, row 1 right; Newton steps never end inside the window
     reach = np.sqrt(2.0 * cut)
     sign = np.array([[-1.0], [1.0]])
     limit = reach * np.sqrt(tau2)
     gap = np.broadcast_to(np.minimum(1.1 * reach * sd, limit), (2, sd.size))
-    for _ in range(4):
+    for _ in range(2 if tol < 20.0 else 4):
         at = delta + sign * gap
-        g, s, up, yy = _relative(mu + at, t.x, t.n, t.ref, t.p, t.q)
-        u = np.where(up, t.n * s - yy, yy - t.n * s)
+        g = _log_likelihood(mu + at, *_row(t))
+        u, _ = _score(t, mu + at)
         excess = g - 0.5 * at * at * inv - target
         slope = sign * (u - at * inv)
         gap = np.minimum(gap - excess / slope, limit)
     return delta - gap[0], delta + gap[1], step
 
 
+def _plan(t: Trials, mu, low, high, step, tol: float):
+    """Node counts and kind of spacing of each row.
+
+    Uniform spacing serves almost always. For a trial with no events (or only events) under a
+    wide normal the integrand has a normal tail of length ``tau`` beside an edge of width 1:
+    there the nodes follow ``theta = ref + 2 sinh(s)``, dense at the edge and sparse in the tail.
+    """
+    need = np.ceil((high - low) / step).astype(np.int64) + 1
+    bent = ((t.x == 0) | (t.x == t.n)) & (need > 60)
+    if bent.any():
+        width = _BENT_STEP * TOLERANCE / tol
+        s0 = np.arcsinh((mu + low - t.ref) / _BENT_SCALE)
+        s1 = np.arcsinh((mu + high - t.ref) / _BENT_SCALE)
+        other = np.ceil((s1 - s0) / width).astype(np.int64) + 1
+        bent &= other < need
+        need = np.where(bent, other, need)
+    return need, bent
+
+
+def _batches(need: np.ndarray, kinds: np.ndarray):
+    """Yield ``(index, kind, nodes)`` for groups of rows of one kind and similar node counts."""
+    for kind in np.unique(kinds):
+        rows = np.flatnonzero(kinds == kind)
+        counts = need[rows]
+        most = int(counts.max())
+        if rows.size * most <= _CHUNK and most <= 4 * int(counts.min()):
+            yield rows, int(kind), most
+            continue
+        order = rows[np.argsort(counts, kind="stable")]
+        counts = need[order]
+        start = 0
+        while start < order.size:
+            first = int(counts[start])
+            stop = min(order.size, start + max(1, _CHUNK // first))
+            stop = min(stop, int(np.searchsorted(counts, 1.5 * first, side="right")))
+            yield order[start:stop], int(kind), int(counts[stop - 1])
+            start = stop
+
+
+def _nodes(t: Trials, mu, low, high, bent: bool, nodes: int):
+    """Deviations of the nodes from ``mu`` and log of the weights of the rule (r, nodes)."""
+    grid = np.arange(nodes, dtype=float)
+    if not bent:
+        step = (high - low) / max(nodes - 1, 1)
+        return low[:, None] + step[:, None] * grid, np.log(step)[:, None]
+    s0 = np.arcsinh((mu + low - t.ref) / _BENT_SCALE)
+    s1 = np.arcsinh((mu + high - t.ref) / _BENT_SCALE)
+    step = (s1 - s0) / (nodes - 1)
+    s = s0[:, None] + step[:, None] * grid
+    delta = (t.ref - mu)[:, None] + _BENT_SCALE * np.sinh(s)
+    return delta, np.log(_BENT_SCALE * step)[:, None] + np.log(np.cosh(s))
+
+
 def _rows(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
-    """Yield ``(index, delta, step, nodes)`` for groups of rows that need similar node counts."""
-    lo, hi, step = _locate(t, mu, tau2, tol)
-    need = np.ceil((hi - lo) / step).astype(np.int64) + 1
-    size = need.size
-    if size * int(need.max()) <= _CHUNK and int(need.max()) <= 4 * int(need.min()):
-        yield slice(None), lo, (hi - lo) / max(int(need.max()) - 1, 1), int(need.max())
-        return
-    order = np.argsort(need, kind="stable")
-    start = 0
-    while start < size:
-        first = int(need[order[start]])
-        stop = min(size, start + max(1, _CHUNK // first))
-        nodes = int(need[order[stop - 1]])
-        while nodes > 2 * first and stop > start + 1:
-            stop = start + max(1, (stop - start) // 2)
-            nodes = int(need[order[stop - 1]])
-        index = order[start:stop]
-        yield index, lo[index], (hi[index] - lo[index]) / max(nodes - 1, 1), nodes
-        start = stop
+    """Yield ``(index, nodes as deviations, log weights)`` for groups of rows."""
+    low, high, step = _locate(t, mu, tau2, tol)
+    need, bent = _plan(t, mu, low, high, step, tol)
+    for index, kind, nodes in _batches(need, bent.astype(np.int8)):
+        part = t.take(index)
+        yield index, *_nodes(part, mu[index], low[index], high[index], kind == 1, nodes)
 
 
 def _flatten(t: Trials, mu, tau2):
     mu, tau2, _ = np.broadcast_arrays(np.asarray(mu, float), np.asarray(tau2, float), t.x)
     shape = mu.shape
+    fields = (*_row(t), t.const)
     if t.x.shape != shape:
-        parts = (np.broadcast_to(a, shape).ravel() for a in (t.x, t.n, t.ref, t.p, t.q, t.const))
-        flat = Trials(*parts)
-    else:
-        flat = Trials(*(a.ravel() for a in (t.x, t.n, t.ref, t.p, t.q, t.const)))
-    return flat, mu.ravel(), tau2.ravel(), shape
+        fields = tuple(np.broadcast_to(a, shape) for a in fields)
+    return Trials(*(a.ravel() for a in fields)), mu.ravel(), tau2.ravel(), shape
 
 
-def _weights(t: Trials, mu, tau2, low, step, nodes):
-    """Nodes (as deviations), unnormalized weights, log of the integral and side data."""
-    j = np.arange(nodes, dtype=float)
-    delta = low[:, None] + step[:, None] * j
-    column = tuple(a[:, None] for a in (t.x, t.n, t.ref, t.p, t.q))
-    g, s, up, y = _relative(mu[:, None] + delta, *column)
-    g -= (0.5 / tau2)[:, None] * delta * delta
+def _row(t: Trials):
+    return t.x, t.n, t.ref, t.p, t.q, t.shift
+
+
+def _column(t: Trials):
+    return tuple(a[:, None] for a in _row(t))
+
+
+def _ratios(t: Trials, theta):
+    """Ratios of derivatives to the likelihood at nodes ``theta`` (r, nodes)."""
+    _, s, up, y = _relative(theta, *_column(t)[:5])
+    return _likelihood_ratios(t.x[:, None], t.n[:, None], s, up, y)
+
+
+def _weights(t: Trials, mu, tau2, delta, log_weight):
+    """Unnormalized weights, their sum and the log of the integral."""
+    g = _log_likelihood(mu[:, None] + delta, *_column(t))
+    g += log_weight - (0.5 / tau2)[:, None] * delta * delta
     top = g.max(axis=1)
     w = np.exp(g - top[:, None])
     total = w.sum(axis=1)
-    value = t.const + top + np.log(total * step) - _HALF_LOG_2PI - 0.5 * np.log(tau2)
-    return delta, w, total, value, s, up, y
+    value = t.const + top + np.log(total) - _HALF_LOG_2PI - 0.5 * np.log(tau2)
+    return w, total, value
 
 
 def _cumulants_from_raw(f1, f2, f3, f4):
@@ -331,20 +407,20 @@ def derivatives(
     if not zero.all():
         where = np.flatnonzero(~zero) if zero.any() else None
         tt, mm, vv = (t, m, v) if where is None else (t.take(where), m[where], v[where])
-        for index, low, step, nodes in _rows(tt, mm, vv, tol):
+        for index, delta, log_weight in _rows(tt, mm, vv, tol):
             part, pm, pv = tt.take(index), mm[index], vv[index]
-            delta, w, total, val, s, up, y = _weights(part, pm, pv, low, step, nodes)
-            # which of the two exact forms loses fewer digits
-            wide = pv * part.n * np.minimum(part.p, part.q) > 1.0
+            w, total, val = _weights(part, pm, pv, delta, log_weight)
+            wide = _is_wide(part, pv)
             out = np.empty((4, pm.size))
             if wide.all():
-                out[:] = _wide(delta, w, total, pv, low, step)
+                out[:] = _wide(delta, w, total, pv)
             elif not wide.any():
-                out[:] = _narrow(part, w, total, s, up, y)
+                out[:] = _narrow(_ratios(part, pm[:, None] + delta), w, total)
             else:
                 a, b = np.flatnonzero(wide), np.flatnonzero(~wide)
-                out[:, a] = _wide(delta[a], w[a], total[a], pv[a], low[a], step[a])
-                out[:, b] = _narrow(part.take(b), w[b], total[b], s[b], up[b], y[b])
+                out[:, a] = _wide(delta[a], w[a], total[a], pv[a])
+                ratios = _ratios(part.take(b), pm[b, None] + delta[b])
+                out[:, b] = _narrow(ratios, w[b], total[b])
             put = index if where is None else where[index]
             value[put] = val
             l1[put], l2[put], l3[put], l4[put] = out
@@ -368,27 +444,81 @@ def _log_derivatives_at_zero(n, u, s, up):
     return u, -info, -info * tilt, -info * (1.0 - 6.0 * s * (1.0 - s))
 
 
-def _wide(delta, w, total, tau2, low, step):
+def _is_wide(t: Trials, tau2):
+    """Which of the two exact forms of the derivatives loses fewer digits."""
+    return tau2 * t.n * t.p * t.q > 0.5
+
+
+def _wide(delta, w, total, tau2):
     """Log-derivatives in mu as cumulants of the random effect (variance not tiny)."""
-    prob = w / total[:, None]
-    mean = (prob * delta).sum(axis=1)
+    mean = np.einsum("ij,ij->i", w, delta) / total
     c = delta - mean[:, None]
-    pc = prob * c
-    pc2 = pc * c
-    k2 = pc2.sum(axis=1)
-    pc2 *= c
-    k3 = pc2.sum(axis=1)
-    pc2 *= c
-    k4 = pc2.sum(axis=1) - 3.0 * k2 * k2
+    wc = w * c
+    c2 = c * c
+    k2 = np.einsum("ij,ij->i", wc, c) / total
+    k3 = np.einsum("ij,ij->i", wc, c2) / total
+    wc *= c
+    k4 = np.einsum("ij,ij->i", wc, c2) / total - 3.0 * k2 * k2
     inv = 1.0 / tau2
     return mean * inv, (k2 * inv - 1.0) * inv, k3 * inv**3, k4 * inv**4
 
 
-def _narrow(t: Trials, w, total, s, up, y):
+def _narrow(ratios, w, total):
     """Log-derivatives in mu as averages of likelihood ratios (stable as tau2 -> 0)."""
-    raw = _likelihood_ratios(t.x[:, None], t.n[:, None], s, up, y)
-    means = [(w * r).sum(axis=1) / total for r in raw]
-    return _cumulants_from_raw(*means)
+    return _cumulants_from_raw(*(np.einsum("ij,ij->i", w, r) / total for r in ratios))
+
+
+class Panel:
+    """Fixed nodes for many evaluations near one place: binomial parts computed once.
+
+    Built for ``mu`` and ``tau2 > 0`` within given ranges (flat arrays, one entry per trial);
+    :meth:`derivatives` then costs one exponential per node. The error is that of
+    :func:`derivatives` for values within the ranges.
+    """
+
+    def __init__(self, trials: Trials, mu_low, mu_high, tau2_low, tau2_high, tol=TOLERANCE):
+        self.trials = trials
+        size = trials.x.size
+        four = Trials(*(np.tile(getattr(trials, f), 4) for f in FIELDS))
+        mu = np.concatenate([mu_low, mu_high, mu_low, mu_high])
+        v = np.concatenate([tau2_low, tau2_low, tau2_high, tau2_high])
+        low, high, step = _locate(four, mu, v, tol)
+        low = (mu + low).reshape(4, size).min(axis=0)
+        high = (mu + high).reshape(4, size).max(axis=0)
+        step = step.reshape(4, size).min(axis=0)
+        center = 0.5 * (mu_low + mu_high)
+        low, high = low - center, high - center
+        need, bent = _plan(trials, center, low, high, step, tol)
+        wide = _is_wide(trials, np.sqrt(tau2_low * tau2_high))
+        self.groups = []
+        for index, kind, nodes in _batches(need, bent + 2 * wide):
+            part = trials.take(index)
+            delta, log_weight = _nodes(
+                part, center[index], low[index], high[index], kind % 2 == 1, nodes
+            )
+            theta = center[index][:, None] + delta
+            g = _log_likelihood(theta, *_column(part))
+            ratios = None if kind >= 2 else _ratios(part, theta)
+            self.groups.append((index, theta, g + log_weight, ratios))
+
+    def derivatives(self, mu, tau2) -> Derivatives:
+        """As :func:`derivatives` for flat ``mu`` and ``tau2`` within the ranges of the panel."""
+        size = self.trials.x.size
+        value = np.empty(size)
+        out = np.empty((4, size))
+        for index, theta, log_f, ratios in self.groups:
+            v = tau2[index]
+            delta = theta - mu[index][:, None]
+            g = log_f - (0.5 / v)[:, None] * delta * delta
+            top = g.max(axis=1)
+            g -= top[:, None]
+            w = np.exp(g, out=g)
+            total = w.sum(axis=1)
+            value[index] = top + np.log(total) - 0.5 * np.log(v)
+            made = _wide(delta, w, total, v) if ratios is None else _narrow(ratios, w, total)
+            out[:, index] = made
+        value += self.trials.const - _HALF_LOG_2PI
+        return _assemble(value, *out, (size,))
 
 
 def log_marginal(
@@ -408,10 +538,9 @@ def log_marginal(
     if not zero.all():
         where = np.flatnonzero(~zero) if zero.any() else None
         tt, mm, vv = (t, m, v) if where is None else (t.take(where), m[where], v[where])
-        for index, low, step, nodes in _rows(tt, mm, vv, tol):
-            part = tt.take(index)
+        for index, delta, log_weight in _rows(tt, mm, vv, tol):
             put = index if where is None else where[index]
-            value[put] = _weights(part, mm[index], vv[index], low, step, nodes)[3]
+            value[put] = _weights(tt.take(index), mm[index], vv[index], delta, log_weight)[2]
     return value.reshape(shape)
 
 
@@ -434,9 +563,11 @@ def posterior_moments(
     where = np.flatnonzero(v > 0.0)
     if where.size:
         tt, mm, vv = t.take(where), m[where], v[where]
-        for index, low, step, nodes in _rows(tt, mm, vv, TOLERANCE):
-            part, pm = tt.take(index), mm[index]
-            delta, w, total, _, s, up, _ = _weights(part, pm, vv[index], low, step, nodes)
+        for index, delta, log_weight in _rows(tt, mm, vv, TOLERANCE):
+            pm = mm[index]
+            part = tt.take(index)
+            w, total, _ = _weights(part, pm, vv[index], delta, log_weight)
+            _, s, up, _ = _relative(pm[:, None] + delta, *_column(part)[:5])
             put = where[index]
             center = (w * delta).sum(axis=1) / total
             c = delta - center[:, None]

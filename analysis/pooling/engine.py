@@ -1,0 +1,661 @@
+"""Maximum likelihood and profile limits of the binomial-normal model, many data sets at once.
+
+Everything here works on ``B`` data sets of ``k`` trials (one data set is ``B = 1``).
+
+For a fixed ``tau2`` the log-likelihood is concave in ``mu`` (a convolution of log-concave
+functions is log-concave), so several maxima can exist only along ``tau2``. The profile over
+``tau2`` is scanned with its exact derivative on a geometric grid that reaches from well below
+the smallest scale on which it can move to ``tau = 30`` (further where it still rises); every
+change of sign of the derivative is refined by Newton's iteration within its bracket, and the
+highest maximum wins, the boundary ``tau2 = 0`` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import quadrature as quad
+
+__all__ = [
+    "MU_CAP",
+    "TAU_CAP",
+    "Maxima",
+    "Points",
+    "bartlett_factor",
+    "maximize",
+    "profile_limits",
+    "tau2_limits",
+]
+
+SCAN = 12.0  # quadrature tolerance of scans, about 6e-6
+RATIO = 2.0  # of neighboring tau in the scan
+TAU_TOP = 30.0
+TAU_CAP = 400.0
+MU_CAP = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Log-likelihood summed over trials with its derivatives; arrays of shape (B,)."""
+
+    mu: np.ndarray
+    v: np.ndarray
+    value: np.ndarray
+    g_mu: np.ndarray
+    g_v: np.ndarray
+    h_mu_mu: np.ndarray
+    h_mu_v: np.ndarray
+    h_v_v: np.ndarray
+
+    def take(self, index) -> Points:
+        """The same for some of the data sets."""
+        return Points(*(getattr(self, name)[index] for name in _NAMES))
+
+    def put(self, index, other: Points) -> None:
+        """Overwrite the entries at ``index``."""
+        for name in _NAMES:
+            getattr(self, name)[index] = getattr(other, name)
+
+
+_NAMES = ("mu", "v", "value", "g_mu", "g_v", "h_mu_mu", "h_mu_v", "h_v_v")
+
+
+def _sum(mu, v, d: quad.Derivatives, shape) -> Points:
+    parts = (d.value, d.mu, d.v, d.mu_mu, d.mu_v, d.v_v)
+    return Points(mu.copy(), v.copy(), *(p.reshape(shape).sum(axis=-1) for p in parts))
+
+
+def evaluate(trials: quad.Trials, mu, v, tol: float = quad.TOLERANCE) -> Points:
+    """Sum over trials at one (mu, tau2) per data set; ``trials`` (B, k), ``mu, v`` (B,)."""
+    return _sum(mu, v, quad.derivatives(trials, mu[:, None], v[:, None], tol=tol), trials.x.shape)
+
+
+def _panel(trials: quad.Trials, mu_low, mu_high, v_low, v_high) -> Callable[..., Points]:
+    """A function (mu, v) -> Points for values within the ranges, cheaper than ``evaluate``."""
+    shape = trials.x.shape
+    k = shape[1]
+    flat = quad.Trials(*(getattr(trials, name).ravel() for name in quad.FIELDS))
+    panel = quad.Panel(flat, *(np.repeat(a, k) for a in (mu_low, mu_high, v_low, v_high)))
+
+    def at(mu, v):
+        return _sum(mu, v, panel.derivatives(np.repeat(mu, k), np.repeat(v, k)), shape)
+
+    return at
+
+
+@dataclass(frozen=True, eq=False)
+class Maxima:
+    """Global maxima and the scans that found them.
+
+    ``best, zero``: at the maximum and at the best point with ``tau2 = 0``; ``grid``,
+    ``grid_mu``, ``grid_value`` (B, G): the scanned values of tau2, the maximizing mean and the
+    profile log-likelihood (to scan accuracy); ``modes``: number of maxima seen; ``settled``:
+    whether Newton's iteration reached its precision.
+    """
+
+    best: Points
+    zero: Points
+    grid: np.ndarray
+    grid_mu: np.ndarray
+    grid_value: np.ndarray
+    modes: np.ndarray
+    settled: np.ndarray
+
+    def take(self, index) -> Maxima:
+        """The same for some of the data sets."""
+        return Maxima(
+            self.best.take(index),
+            self.zero.take(index),
+            *(getattr(self, f)[index] for f in ("grid", "grid_mu", "grid_value")),
+            self.modes[index],
+            self.settled[index],
+        )
+
+
+def _pooled_logit(trials: quad.Trials) -> np.ndarray:
+    x, n = trials.x.sum(axis=1), trials.n.sum(axis=1)
+    return np.log(x) - np.log(n - x)
+
+
+def tau2_grid(trials: quad.Trials) -> np.ndarray:
+    """tau2 values to scan (B, G): 0, then geometric from a third of the finest scale."""
+    info = (trials.n * trials.p * trials.q).max(axis=1)
+    low = 0.3 / np.sqrt(np.maximum(info, 0.5))
+    count = int(np.ceil(np.log(TAU_TOP / low.min()) / np.log(RATIO))) + 1
+    grid = (low[:, None] * RATIO ** np.arange(count)) ** 2
+    return np.concatenate([np.zeros((low.size, 1)), grid], axis=1)
+
+
+def _start(trials: quad.Trials, v: np.ndarray) -> np.ndarray:
+    """Rough maximizing mean for each tau2 of (B, G)."""
+    x, n = trials.x + 0.25, trials.n + 0.5
+    y = np.log(x) - np.log(n - x)
+    w = 1.0 / (v[:, :, None] + (n / (x * (n - x)))[:, None, :])
+    return np.where(v == 0, _pooled_logit(trials)[:, None], (w * y[:, None, :]).sum(2) / w.sum(2))
+
+
+def profile_mean(trials: quad.Trials, v: np.ndarray, mu: np.ndarray, tol: float = SCAN):
+    """Maximize over mu for each tau2; ``trials`` (R, k), ``v, mu`` (R,).
+
+    Returns the maximizing mean, the profile value and its derivative in tau2, the last two
+    corrected to second order for what is left of the way to the maximum.
+    """
+    mu = mu.copy()
+    value, slope = np.empty(mu.size), np.empty(mu.size)
+    low, high = np.full(mu.size, -np.inf), np.full(mu.size, np.inf)
+    moved = np.full(mu.size, np.inf)
+    active = np.arange(mu.size)
+    for _ in range(200):
+        p = evaluate(trials.take(active), mu[active], v[active], tol)
+        step = -p.g_mu / p.h_mu_mu
+        value[active] = p.value + 0.5 * p.g_mu * step
+        slope[active] = p.g_v + p.h_mu_v * step
+        low[active] = np.where(p.g_mu > 0, p.mu, low[active])
+        high[active] = np.where(p.g_mu > 0, high[active], p.mu)
+        room = 1.0 + 2.0 * np.sqrt(p.v)
+        new = p.mu + np.clip(step, -room, room)
+        lo, hi = low[active], high[active]
+        halve = (new <= lo) | (new >= hi) | (np.abs(step) > 0.7 * moved[active])
+        halve &= np.isfinite(lo) & np.isfinite(hi)
+        if halve.any():
+            new[halve] = 0.5 * (lo[halve] + hi[halve])
+        moved[active] = np.abs(step)
+        mu[active] = new
+        active = active[np.abs(step) * np.sqrt(-p.h_mu_mu) > 0.1]
+        if active.size == 0:
+            break
+    return mu, value, slope
+
+
+def maximize(trials: quad.Trials) -> Maxima:
+    """Global maximum over (mu, tau2 >= 0) of each data set.
+
+    Needs, in every data set, a trial with ``0 < x < n``; then a finite maximum exists.
+    """
+    b, k = trials.x.shape
+    grid = tau2_grid(trials)
+    g = grid.shape[1]
+    tall = _repeat(trials, g)
+    mu, value, slope = (
+        a.reshape(b, g) for a in profile_mean(tall, grid.ravel(), _start(trials, grid).ravel())
+    )
+    zero = evaluate(trials, _pooled_logit(trials), np.zeros(b))
+    slope[:, 0], value[:, 0], mu[:, 0] = zero.g_v, zero.value, zero.mu
+    fit, col = np.nonzero((slope[:, :-1] > 0) & (slope[:, 1:] <= 0))
+    ends = [
+        (
+            fit,
+            grid[fit, col],
+            grid[fit, col + 1],
+            mu[fit, col],
+            mu[fit, col + 1],
+            slope[fit, col],
+            slope[fit, col + 1],
+        )
+    ]
+    settled = np.ones(b, dtype=bool)
+    open_end = np.flatnonzero(slope[:, -1] > 0)
+    if open_end.size:
+        ends.append(_extend(trials, open_end, grid, mu, slope, settled))
+    fit, v0, v1, m0, m1, s0, s1 = (np.concatenate(part) for part in zip(*ends, strict=True))
+    best = zero.take(np.arange(b))
+    inner = zero.g_v <= 0
+    top = np.where(inner, zero.value, -np.inf)
+    modes = inner.astype(int) + np.bincount(fit, minlength=b)
+    if fit.size:
+        found, good = _refine(trials.take(fit), v0, v1, m0, m1, s0, s1)
+        for i in np.argsort(found.value, kind="stable"):
+            j = fit[i]
+            if found.value[i] > top[j]:
+                top[j] = found.value[i]
+                best.put(j, found.take(i))
+                settled[j] = good[i]
+    return Maxima(best, zero, grid, mu, value, modes, settled)
+
+
+def _repeat(trials: quad.Trials, g: int) -> quad.Trials:
+    return quad.Trials(*(np.repeat(getattr(trials, name), g, axis=0) for name in quad.FIELDS))
+
+
+def _extend(trials, rows, grid, mu, slope, settled):
+    """Brackets beyond the grid for data sets whose profile still rises at its end."""
+    v0, m0, s0 = grid[rows, -1], mu[rows, -1], slope[rows, -1]
+    v1, m1, s1 = v0.copy(), m0.copy(), s0.copy()
+    part = trials.take(rows)
+    for _ in range(12):
+        up = np.flatnonzero((s1 > 0) & (v1 < TAU_CAP**2))
+        if up.size == 0:
+            break
+        v0[up], m0[up], s0[up] = v1[up], m1[up], s1[up]
+        v1[up] *= RATIO**2
+        m1[up], _, s1[up] = profile_mean(part.take(up), v1[up], m1[up])
+    settled[rows[s1 > 0]] = False
+    return rows, v0, v1, m0, m1, s0, s1
+
+
+def _refine(trials, v0, v1, m0, m1, s0, s1) -> tuple[Points, np.ndarray]:
+    """Newton's iteration in (mu, log tau2), kept within brackets of tau2."""
+    size = v0.size
+    low, high = v0 / 1.02, v1 * 1.02
+    share = np.clip(s0 / np.maximum(s0 - s1, 1e-300), 0.02, 0.98)
+    v = np.where(
+        v0 > 0,
+        np.exp(np.log(np.maximum(v0, 1e-300)) * (1 - share) + np.log(v1) * share),
+        v1 * share,
+    )
+    mu = m0 + (m1 - m0) * share
+    spare = 0.25 * np.abs(m1 - m0) + 0.02 * np.sqrt(v1)
+    m_low, m_high = np.minimum(m0, m1) - spare, np.maximum(m0, m1) + spare
+    out = Points(*(np.empty(size) for _ in _NAMES))
+    good = np.zeros(size, dtype=bool)
+    for start_zero in (False, True):
+        active = np.flatnonzero((v0 == 0) == start_zero)
+        for sweep in range(8):
+            if active.size == 0:
+                break
+            part = trials.take(active)
+            if start_zero or sweep >= 2:
+                at = _direct(part)
+            else:
+                at = _panel(part, m_low[active], m_high[active], low[active], high[active])
+            done = _newton(
+                at,
+                active,
+                mu,
+                v,
+                low,
+                high,
+                m_low,
+                m_high,
+                out,
+                good,
+                free=start_zero or sweep >= 2,
+            )
+            active = active[~done]
+            m_low[active], m_high[active] = mu[active] - spare[active], mu[active] + spare[active]
+    return out, good
+
+
+def _direct(trials: quad.Trials) -> Callable[..., Points]:
+    def at(mu, v):
+        return evaluate(trials, mu, v)
+
+    return at
+
+
+def _newton(at, rows, mu, v, low, high, m_low, m_high, out, good, *, free):
+    """Up to ten Newton steps for the data sets ``rows``; updates the arrays in place."""
+    done = np.zeros(rows.size, dtype=bool)
+    last = np.full(rows.size, np.inf)
+    m, t = mu[rows], v[rows]
+    lo, hi = low[rows].copy(), high[rows].copy()
+    for _ in range(10):
+        p = at(m, t)
+        gap = -p.g_mu / p.h_mu_mu
+        slope = p.g_v + p.h_mu_v * gap
+        # the profile slope is reliable for moving the bracket only near the ridge
+        near = np.abs(gap) * np.sqrt(-p.h_mu_mu) < 0.3
+        lo = np.where(near & (slope > 0), np.maximum(lo, t), lo)
+        hi = np.where(near & (slope <= 0), np.minimum(hi, t), hi)
+        g_r = t * p.g_v
+        h_mr = t * p.h_mu_v
+        h_rr = t * t * p.h_v_v + g_r
+        det = p.h_mu_mu * h_rr - h_mr * h_mr
+        convex = det <= 0
+        step = (h_mr * p.g_mu - p.h_mu_mu * g_r) / np.where(convex, 1.0, det)
+        new = t * np.exp(np.clip(step, -2.0, 2.0))
+        # where the surface is not concave take half the way to the bracket's uphill end
+        uphill = np.where(slope > 0, hi, lo)
+        new = np.where(convex, 0.5 * (t + uphill), new)
+        outside = (new <= lo) | (new >= hi)
+        new = np.where(outside, 0.5 * (t + np.where(new >= hi, hi, lo)), new)
+        move = new - t
+        dm = -(p.g_mu + p.h_mu_v * move) / p.h_mu_mu
+        size = np.abs(move) / t + np.abs(dm) * np.sqrt(-p.h_mu_mu)
+        stuck = (size < 1e-6) & (size >= 0.5 * last)
+        now = ~done & ((size < 1e-10) | stuck)
+        if now.any():
+            out.put(rows[now], p.take(now))
+            good[rows[now]] = True
+            done |= now
+        if done.all():
+            break
+        last = size
+        t = np.where(done, t, new)
+        m_new = m + dm
+        if not free:
+            m_new = np.clip(m_new, m_low[rows], m_high[rows])
+        m = np.where(done, m, m_new)
+    rest = ~done
+    if rest.any():
+        out.put(rows[rest], p.take(rest))
+        mu[rows[rest]], v[rows[rest]] = m[rest], t[rest]
+        low[rows[rest]], high[rows[rest]] = lo[rest] / 1.001, hi[rest] * 1.001
+    return done
+
+
+# ------------------------------------------------------------------------- profile limits
+
+# A rule gives, for tau2 of shape (R,), the drop of the profile log-likelihood at the limit and
+# the derivative of that drop in tau2.
+Rule = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def constant_drop(drop: float) -> Callable[[np.ndarray], Rule]:
+    """Rules of one fixed drop; the argument of the result (rows) is not needed."""
+
+    def rows(_index: np.ndarray) -> Rule:
+        return lambda v: (np.full(v.shape, drop), np.zeros(v.shape))
+
+    return rows
+
+
+def bartlett_factor(within: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Simple Bartlett factor ``1 + 2 C`` and its derivative in tau2.
+
+    ``C = sum w^3 / (sum w * sum w^2)`` with ``w = 1/(within + tau2)``; ``within`` (R, k) are the
+    sampling variances of the observed logits, ``v`` (R,) is tau2 (Hanada and Sugimoto 2025,
+    arXiv:2508.08758, doi:10.1093/biomtc/ujag148; Noma 2011, doi:10.1002/sim.4350).
+    """
+    w = 1.0 / (within + v[:, None])
+    s1, s2, s3, s4 = (np.sum(w**p, axis=1) for p in (1, 2, 3, 4))
+    c = s3 / (s1 * s2)
+    slope = c * (-3.0 * s4 / s3 + s2 / s1 + 2.0 * s3 / s2)
+    return 1.0 + 2.0 * c, 2.0 * slope
+
+
+def bartlett_drop(half_cut: float, within: np.ndarray) -> Callable[[np.ndarray], Rule]:
+    """Rules whose drop is ``half_cut * (1 + 2 C(tau2))``; ``within`` (B, k)."""
+
+    def rows(index: np.ndarray) -> Rule:
+        part = within[index]
+
+        def rule(v):
+            factor, slope = bartlett_factor(part, v)
+            return half_cut * factor, half_cut * slope
+
+        return rule
+
+    return rows
+
+
+def best_tau2(trials: quad.Trials, mu: np.ndarray, grid: np.ndarray) -> Points:
+    """Global maximum over tau2 >= 0 for fixed means; ``mu`` (R,), ``grid`` (R, G)."""
+    r, g = grid.shape
+    wide = quad.Trials(*(getattr(trials, name)[:, None, :] for name in quad.FIELDS))
+    d = quad.derivatives(wide, mu[:, None, None], grid[:, :, None], tol=SCAN)
+    slope = d.v.sum(axis=2)
+    zero = evaluate(trials, mu, np.zeros(r))
+    slope[:, 0] = zero.g_v
+    best = zero
+    top = np.where(zero.g_v <= 0, zero.value, -np.inf)
+    row, col = np.nonzero((slope[:, :-1] > 0) & (slope[:, 1:] <= 0))
+    v0, v1 = grid[row, col], grid[row, col + 1]
+    up = np.flatnonzero(slope[:, -1] > 0)
+    if up.size:
+        a, b = _rise(trials.take(up), mu[up], grid[up, -1])
+        row, v0, v1 = np.concatenate([row, up]), np.append(v0, a), np.append(v1, b)
+    found = _best_within(trials.take(row), mu[row], v0, v1)
+    for i in np.argsort(found.value, kind="stable"):
+        if found.value[i] > top[row[i]]:
+            top[row[i]] = found.value[i]
+            best.put(row[i], found.take(i))
+    return best
+
+
+def _rise(trials: quad.Trials, mu: np.ndarray, v: np.ndarray):
+    """Bracket of the maximum above ``v`` where the likelihood still rises there."""
+    v0, v1 = v.copy(), v.copy()
+    active = np.arange(v.size)
+    while active.size:
+        v0[active] = v1[active]
+        v1[active] *= RATIO**2
+        p = evaluate(trials.take(active), mu[active], v1[active], SCAN)
+        active = active[(p.g_v > 0) & (v1[active] < TAU_CAP**2)]
+    return v0, v1
+
+
+def _best_within(trials: quad.Trials, mu, v0, v1) -> Points:
+    """Maximum over tau2 in each bracket for fixed means (safeguarded Newton in log tau2)."""
+    size = mu.size
+    out = Points(*(np.empty(size) for _ in _NAMES))
+    low, high = v0 / 1.02, v1 * 1.02
+    v = np.where(v0 > 0, np.sqrt(v0 * v1), 0.5 * v1)
+    for zero in (False, True):
+        rows = np.flatnonzero((v0 == 0) == zero)
+        if rows.size == 0:
+            continue
+        part = trials.take(rows)
+        m, t, lo, hi = mu[rows], v[rows], low[rows].copy(), high[rows].copy()
+        at = _direct(part) if zero else _panel(part, m, m, lo, hi)
+        for _ in range(80):
+            p = at(m, t)
+            lo, hi = np.where(p.g_v > 0, t, lo), np.where(p.g_v > 0, hi, t)
+            g_r = t * p.g_v
+            h_rr = t * t * p.h_v_v + g_r
+            fair = h_rr < 0
+            new = t * np.exp(np.clip(-g_r / np.where(fair, h_rr, -1.0), -2.0, 2.0))
+            bad = ~fair | (new <= lo) | (new >= hi)
+            new = np.where(bad, 0.5 * (lo + hi), new)
+            if (np.abs(new - t) <= 1e-9 * t).all():
+                break
+            t = new
+        out.put(rows, p)
+    return out
+
+
+def profile_limits(
+    trials: quad.Trials, top: Maxima, rules: Callable[[np.ndarray], Rule], side: int
+) -> np.ndarray:
+    """Means where the profile log-likelihood has dropped as the rule says.
+
+    Parameters
+    ----------
+    trials : Trials
+        Shape (B, k).
+    top : Maxima
+        From :func:`maximize`.
+    rules : callable
+        From :func:`constant_drop` or :func:`bartlett_drop`.
+    side : {-1, 1}
+        Lower or upper limit.
+
+    Returns
+    -------
+    numpy.ndarray, shape (B,)
+        Logit scale; ``-inf`` or ``inf`` where the profile has not dropped that far at
+        ``|mu| = 60``, that is within 1e-26 of 0 or 1.
+
+    Notes
+    -----
+    Newton's iteration solves the two equations ``profile = target`` and ``d/d tau2 = 0``
+    together; a scan over tau2 at the solution confirms that no better tau2 was missed.
+    Where it fails, bracketing with a global search over tau2 at each step takes over.
+    """
+    size = top.best.mu.size
+    everyone = np.arange(size)
+    drop, _ = rules(everyone)(top.best.v)
+    # standard error with tau2 profiled out
+    inner = top.best.v > 0
+    bend = top.best.h_mu_mu - np.where(
+        inner, top.best.h_mu_v**2 / np.where(inner, top.best.h_v_v, -1.0), 0.0
+    )
+    reach = np.sqrt(2.0 * drop / -bend)
+    guess = top.best.mu + side * np.minimum(reach, 20.0)
+    p = best_tau2(trials, guess, top.grid)
+    root = np.sqrt(np.maximum(2.0 * (top.best.value - p.value), 1e-3 * drop))
+    ratio = np.clip(np.sqrt(2.0 * drop) / root, 0.3, 2.0)
+    mu = top.best.mu + (guess - top.best.mu) * ratio
+    limit, good = _joint(trials, top, rules, side, mu, p.v)
+    for i in np.flatnonzero(~good):
+        one = np.array([i])
+        limit[i] = _bracketed(trials.take(one), top.take(one), rules(one), side)
+    return limit
+
+
+def _joint(trials, top, rules, side, mu, v):
+    """Newton's iteration for the limit and its tau2; says for which data sets it worked."""
+    mu, v = mu.copy(), v.copy()
+    size = mu.size
+    good = np.zeros(size, dtype=bool)
+    alive = np.arange(size)
+    for _ in range(25):
+        part = trials.take(alive)
+        m, t = mu[alive], v[alive]
+        p = evaluate(part, m, t)
+        drop, drop_v = rules(alive)(t)
+        f1 = p.value - (top.best.value[alive] - drop)
+        flat = t == 0.0
+        a, b = p.g_mu, np.where(flat, 0.0, t * (p.g_v + drop_v))
+        c, d = np.where(flat, 0.0, p.h_mu_v), np.where(flat, 1.0, t * p.h_v_v)
+        f2 = np.where(flat, 0.0, p.g_v)
+        det = a * d - b * c
+        det = np.where(det == 0.0, np.nan, det)
+        dm = (-f1 * d + f2 * b) / det
+        dr = (-a * f2 + c * f1) / det
+        room = 0.5 * np.abs(m - top.best.mu[alive]) + 1e-12
+        broken = ~np.isfinite(dm) | ~np.isfinite(dr) | (flat & (p.g_v > 0))
+        dm = np.clip(np.where(broken, 0.0, dm), -room, room)
+        dr = np.clip(np.where(broken, 0.0, dr), -1.0, 1.0)
+        done = ~broken & (np.abs(dm) < 1e-11 * (1.0 + np.abs(m))) & (np.abs(dr) < 1e-7)
+        ok = done & (side * a < 0) & (flat | (d < 0)) & ((m - top.best.mu[alive]) * side > 0)
+        good[alive[ok]] = True
+        mu[alive] = m + dm
+        v[alive] = t * np.exp(dr)
+        keep = ~done & ~broken & (np.abs(mu[alive]) < MU_CAP)
+        alive = alive[keep]
+        if alive.size == 0:
+            break
+    check = np.flatnonzero(good)
+    if check.size:
+        part = quad.Trials(*(getattr(trials, name)[check][:, None, :] for name in quad.FIELDS))
+        grid = top.grid[check]
+        value = quad.log_marginal(part, mu[check][:, None, None], grid[:, :, None], tol=SCAN)
+        drop, _ = rules(check)(v[check])
+        target = top.best.value[check] - drop
+        good[check[value.sum(axis=2).max(axis=1) > target + 1e-3]] = False
+    return mu, good
+
+
+def _bracketed(trials: quad.Trials, top: Maxima, rule: Rule, side: int) -> float:
+    """One limit by bracketing, with the global maximum over tau2 at every step."""
+    center, best = float(top.best.mu[0]), float(top.best.value[0])
+    if abs(center) >= MU_CAP:
+        return side * np.inf
+
+    def excess(mu: float):
+        p = best_tau2(trials, np.array([mu]), top.grid)
+        drop, _ = rule(p.v)
+        return float(p.value[0] - best + drop[0]), float(p.g_mu[0])
+
+    inside, step = center, 0.5 / np.sqrt(-float(top.best.h_mu_mu[0]))
+    while True:
+        outside = float(np.clip(center + side * step, -MU_CAP, MU_CAP))
+        f, slope = excess(outside)
+        if f < 0:
+            break
+        if abs(outside) >= MU_CAP or outside == inside:
+            return side * np.inf
+        inside, step = outside, 1.6 * step
+    mu = outside
+    for _ in range(200):
+        new = mu - f / slope if slope * side < 0 else np.inf
+        if not min(inside, outside) < new < max(inside, outside):
+            new = 0.5 * (inside + outside)
+        if abs(new - mu) < 1e-11 * (1.0 + abs(mu)) or abs(outside - inside) < 1e-12:
+            break
+        mu = new
+        f, slope = excess(mu)
+        inside, outside = (inside, mu) if f < 0 else (mu, outside)
+    return float(new)
+
+
+def tau2_limits(trials: quad.Trials, top: Maxima, drop: float, side: int) -> np.ndarray:
+    """tau2 where its profile log-likelihood is ``drop`` below the maximum, nearest to it.
+
+    Lower limit (``side=-1``): 0 where the profile at 0 is not that low. Upper limit
+    (``side=1``): ``inf`` where the profile has not dropped that far at ``tau = 400``.
+    """
+    size, g = top.grid.shape
+    target = top.best.value - drop
+    out = np.zeros(size) if side < 0 else np.full(size, np.inf)
+    inside, outside = top.best.v.copy(), np.full(size, np.nan)
+    mu_in, mu_out = top.best.mu.copy(), top.best.mu.copy()
+    f_in, f_out = np.full(size, drop), np.full(size, np.nan)
+    for i in range(size):
+        if side < 0:
+            if top.zero.value[i] >= target[i]:
+                continue
+            order = np.flatnonzero(top.grid[i] < top.best.v[i])[::-1]
+        else:
+            order = np.flatnonzero(top.grid[i] > top.best.v[i])
+        for j in order:
+            f = top.grid_value[i, j] - target[i]
+            if f < 0:
+                outside[i], mu_out[i], f_out[i] = top.grid[i, j], top.grid_mu[i, j], f
+                break
+            inside[i], mu_in[i], f_in[i] = top.grid[i, j], top.grid_mu[i, j], f
+    if side > 0:
+        active = np.flatnonzero(np.isnan(outside))
+        at = np.maximum(inside, 1e-6)
+        while active.size:
+            at[active] *= RATIO**2
+            m, value, _ = profile_mean(trials.take(active), at[active], mu_in[active])
+            f = value - target[active]
+            below = f < 0
+            here, rest = active[below], active[~below]
+            outside[here], mu_out[here], f_out[here] = at[here], m[below], f[below]
+            inside[rest], mu_in[rest], f_in[rest] = at[rest], m[~below], f[~below]
+            active = rest[at[rest] < TAU_CAP**2]
+    rows = np.flatnonzero(~np.isnan(outside))
+    if rows.size:
+        share = np.clip(f_in[rows] / (f_in[rows] - f_out[rows]), 0.02, 0.98)
+        a, b = inside[rows], outside[rows]
+        positive = (a > 0) & (b > 0)
+        mixed = np.exp(
+            np.log(np.where(positive, a, 1.0)) * (1 - share)
+            + np.log(np.where(positive, b, 1.0)) * share
+        )
+        start = np.where(positive, mixed, a * (1 - share) + b * share)
+        mean = mu_in[rows] * (1 - share) + mu_out[rows] * share
+        out[rows] = _tau2_root(trials.take(rows), target[rows], a, b, start, mean, side)
+    return out
+
+
+def _tau2_root(trials, target, inside, outside, v, mu, side):
+    """Solve ``profile = target`` for tau2 between an inner and an outer value."""
+    lo = np.minimum(inside, outside) / 1.01
+    hi = np.maximum(inside, outside) * 1.01
+    result = v.copy()
+    alive = np.arange(v.size)
+    for _ in range(200):
+        m, t = mu[alive], v[alive]
+        p = evaluate(trials.take(alive), m, t)
+        gap = -p.g_mu / p.h_mu_mu
+        near = np.abs(gap) * np.sqrt(-p.h_mu_mu) < 0.3
+        # profile value and slope, mean adjusted to second and first order
+        f = p.value + 0.5 * p.g_mu * gap - target[alive]
+        slope = p.g_v + p.h_mu_v * gap
+        above = f >= 0
+        toward = above == (side > 0)
+        lo[alive] = np.where(near & toward, t, lo[alive])
+        hi[alive] = np.where(near & ~toward, t, hi[alive])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            new = t * np.exp(np.clip(-f / (t * slope), -1.5, 1.5))
+        bad = ~(slope * side < 0) | ~((new > lo[alive]) & (new < hi[alive]))
+        middle = 0.5 * (lo[alive] + hi[alive])
+        new = np.where(near, np.where(bad, middle, new), t)
+        move = new - t
+        dm = -(p.g_mu + p.h_mu_v * move) / p.h_mu_mu
+        room = 1.0 + 2.0 * np.sqrt(t)
+        mu[alive] = m + np.clip(dm, -room, room)
+        v[alive] = new
+        done = near & (np.abs(move) <= 1e-11 * t) & (np.abs(dm) * np.sqrt(-p.h_mu_mu) < 1e-9)
+        result[alive] = new
+        alive = alive[~done]
+        if alive.size == 0:
+            break
+    return result
