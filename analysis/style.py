@@ -46,7 +46,7 @@ TEXT, SMALL, TITLE = 13.0, 12.2, 14.5
 
 #: Widths in CSS pixels of the two layouts. The wide one is shown from 600 px of room on, the
 #: narrow one below, so that no text is ever smaller than 11 px on a 360 px screen.
-WIDE, NARROW = 672.0, 328.0
+WIDE, NARROW = 690.0, 328.0
 
 #: Units of a drawing: one SVG user unit is one CSS pixel.
 UNITS_PER_INCH = 72.0

