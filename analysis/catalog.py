@@ -27,11 +27,12 @@ def summary(dataset: Dataset) -> Html:
     """Say in one sentence what the data package holds."""
     figures = dataset.extraction
     used = int((figures["status"] == "used").sum())
-    return Html(
-        f"<p class='ev-block ev-answer'><strong>{len(figures)} figures from {len(dataset.reports) - 1} "
-        f"documents about {len(dataset.cohorts)} cohorts; {used} of them are in use. "
-        f"Data version {escape(dataset.version)}.</strong></p>"
+    documents = int((dataset.reports["kind"] != "search").sum())
+    text = (
+        f"{len(figures)} figures from {documents} documents about {len(dataset.cohorts)} cohorts; "
+        f"{used} of them are in use. Data version {dataset.version}."
     )
+    return Html(f'<p class="ev-block"><strong>{escape(text)}</strong></p>')
 
 
 def extraction(dataset: Dataset) -> Html:
@@ -235,7 +236,8 @@ def _figure(row: Any) -> str:
     if events:
         parts.append(f"{events}/{total}")
     if percent:
-        parts.append(f"{percent}%" if events or not total else f"{percent}% of {total}")
+        share = f"{percent}%" if not total else f"{percent}% of {total}"
+        parts.append(f"({percent}%)" if events else share)
     if value and not (events and str(row.unit) == "patients"):
         parts.append(f"{float(value):g} {_present(row.unit)}")
     low, high = _present(row.ci_low), _present(row.ci_high)

@@ -196,17 +196,13 @@ def results(questions: list[Question], caption: str) -> Html:
 
 def leave_one_out(question: Question) -> Html:
     """Show the pooled result with each trial left out, as a figure and a table."""
-    from analysis.pooling import pool
-
-    def left_out(fit):
-        import numpy as np
-
-        return [pool(np.delete(fit.events, i), np.delete(fit.total, i)) for i in range(fit.k)]
+    from analysis import robustness
 
     fit = _fit(question)
     if fit.estimate is None or fit.k < 3:
         return _too_few(question, "With fewer than three trials none can be left out.")
-    without = dict(zip(wording.trial_labels(fit), left_out(fit), strict=True))
+    series = robustness.leave_one_out(fit.events, fit.total, labels=fit.labels)
+    without = dict(zip(series.labels, series.fits, strict=True))
     title = f"{question.label}, {question.population}"
     drawn = figures.figure_block(
         figures.leave_one_out,
