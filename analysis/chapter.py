@@ -37,11 +37,12 @@ __all__ = [
     "trials",
 ]
 
-# Model, interval and short name of what stands beside the main model.
+# Model, interval and short name of what stands beside the main model. Hartung-Knapp in the form
+# that is never narrower than Wald: the plain one has no width where trials happen to agree.
 BESIDE = (
     ("glmm", "t", "GLMM, t(k−1)"),
     ("bayes", "credible", "Bayesian GLMM"),
-    ("reml", "hartung-knapp", "REML, Hartung–Knapp"),
+    ("reml", "hartung-knapp-adhoc", "REML, Hartung–Knapp"),
     ("dl", "wald", "DerSimonian–Laird"),
 )
 MAIN_NAME = "GLMM, profile (main)"

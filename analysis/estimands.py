@@ -142,7 +142,9 @@ def scenarios(population: str) -> tuple[Scenario, ...]:
     """List the what-if readings that apply to a population."""
     found = []
     for entry in _registry()["scenarios"]:
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        options: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()
+        }
         scenario = Scenario(**options)
         if not scenario.only_populations or population in scenario.only_populations:
             found.append(scenario)

@@ -59,7 +59,7 @@ class Unpooled:
     events: int
     total: int
     reason: str = ""
-    cells: Sequence[str] = ()
+    cells: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.events <= self.total or self.total < 1:

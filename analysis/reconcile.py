@@ -50,7 +50,8 @@ def possible_counts(printed: str, total: int, rounding: str = "half-up") -> tupl
         percent = Decimal(printed)
     except ArithmeticError:
         raise ValueError(f"{printed!r} is not a percentage") from None
-    step = Decimal(1).scaleb(percent.as_tuple().exponent)
+    decimals = len(printed.partition(".")[2])
+    step = Decimal(1).scaleb(-decimals)
     # only counts within one step of the percentage can match; the rest need not be tried
     low = int((percent - step) * total / 100)
     high = int((percent + step) * total / 100) + 1
