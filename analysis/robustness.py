@@ -341,7 +341,7 @@ def influence(
         return _influence_glmm(x, n, names)
     check_choice(interval, "interval", ("wald", "t", "hartung-knapp", "hartung-knapp-adhoc"))
     y, v = effect_sizes(x, n, transform, add=add, to=to)
-    tau2, fit = _one(y, v, model)
+    _, fit = _one(y, v, model)
     mean = float(fit.beta[0])
     variance = float(fit.covariance[0, 0]) * _scale(fit, interval, k)
     hat = fit.weight / fit.weight.sum()
@@ -771,9 +771,9 @@ def all_subsets(
     x, n = check_counts(events, total)
     k = x.size
     names = _names(labels, k)
-    for name, value, low in (("min_size", min_size, 2), ("max_subsets", max_subsets, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise ValueError(f"{name} must be a whole number of at least {low}, got {value!r}")
+    for name, value, least in (("min_size", min_size, 2), ("max_subsets", max_subsets, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if min_size > k:
         raise ValueError(f"min_size {min_size} is more than the {k} trials")
     count = sum(math.comb(k, size) for size in range(min_size, k + 1))

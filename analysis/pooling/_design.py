@@ -102,9 +102,9 @@ def parse_moderators(
             continue
         text = [str(v) for v in values]
         present = set(text)
-        dtype = getattr(raw, "dtype", None)
-        if getattr(dtype, "categories", None) is not None:
-            levels = [str(c) for c in dtype.categories if str(c) in present]
+        categories = getattr(getattr(raw, "dtype", None), "categories", None)
+        if categories is not None:
+            levels = [str(c) for c in categories if str(c) in present]
         else:
             levels = sorted(present)
         if len(levels) < 2:
@@ -174,7 +174,7 @@ def build_design(
     for j in range(1, p):
         before, column = scaled[:, :j], scaled[:, j]
         rest = column - before @ np.linalg.lstsq(before, column, rcond=None)[0]
-        spread = np.linalg.norm(column - column.mean())
-        if np.linalg.norm(rest) <= 1e-10 * max(spread, 1e-3):
+        spread = float(np.linalg.norm(column - column.mean()))
+        if float(np.linalg.norm(rest)) <= 1e-10 * max(spread, 1e-3):
             raise ValueError(f"moderator column {names[j]!r} is collinear with those before it")
     return design, names

@@ -10,8 +10,8 @@ it exceeds exp(-37) of the maximum are found by Newton's method and covered with
 points. Over ``tau = c sinh(u)`` the posterior is an even analytic function of ``u``, covered
 likewise. The trapezoidal rule then converges geometrically (Trefethen and Weideman 2014,
 doi:10.1137/130932132), and distribution functions come from the band-limited (sinc) interpolant
-of the same points. Against an independent integration with mpmath the posterior summaries agree
-to 1e-8 or better.
+of the same points. Against independent integrations (Gauss-Legendre panels; mpmath) probabilities and
+moments agree to 1e-11.
 """
 
 from __future__ import annotations
@@ -144,6 +144,23 @@ class Posterior:
         # mirrored half-line completes it
         return _clip(float(((up - down) / np.pi * weight).sum()))
 
+    def tau_mean(self) -> float:
+        """Posterior mean of tau, logit scale.
+
+        tau is odd in the working variable, so the trapezoidal sum would be off by the square of
+        its step; the band-limited interpolant is integrated by Gauss-Legendre panels instead.
+        """
+        step = self.u[1] - self.u[0]
+        weight = self.mass.sum(axis=1)
+        node, w = np.polynomial.legendre.leggauss(16)
+        edges = np.linspace(0.0, self.u[-1], 2 * self.u.size + 1)
+        half = 0.5 * np.diff(edges)
+        u = (0.5 * (edges[:-1] + edges[1:])[:, None] + half[:, None] * node).ravel()
+        w = (half[:, None] * w).ravel()
+        kernel = np.sinc((u[:, None] - self.u) / step) + np.sinc((u[:, None] + self.u) / step)
+        density = (kernel @ weight) / step
+        return float(np.sum(w * density * self.scale * np.sinh(u)))
+
     def tau_quantile(self, prob: float) -> float:
         """Quantile of tau, logit scale."""
         far = float(self.tau[-1])
@@ -215,7 +232,11 @@ class Posterior:
         return float(special.expit(value))
 
     def expectation(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
-        """Posterior mean of ``function(mu, tau)``; arguments broadcast to shape (T, J)."""
+        """Posterior mean of ``function(mu, tau)``; arguments broadcast to shape (T, J).
+
+        Exact to about 1e-10 for smooth functions of mu and tau squared; for functions odd in tau
+        see :meth:`tau_mean`.
+        """
         return float((self.mass * function(self.mu, self.tau[:, None])).sum())
 
 
@@ -314,7 +335,7 @@ def _posterior(lik: _Likelihood, start: float, within: float, tau_scale: float, 
         slope = sign * (t.first - prior * at)
         reach = np.minimum(reach - excess / slope, limit)
     start_mu, end_mu = m - reach[:, 0], m + reach[:, 1]
-    nodes = int(np.clip(np.ceil(((end_mu - start_mu) / (0.3 * sd)).max()), 65, 401))
+    nodes = int(np.clip(np.ceil(((end_mu - start_mu) / (0.22 * sd)).max()), 97, 601))
     grid = start_mu[:, None] + (end_mu - start_mu)[:, None] * np.linspace(0.0, 1.0, nodes)
     log_density = lik(grid, tau2[:, None], False).value - 0.5 * prior * grid * grid
     log_density += (-0.5 * (tau / tau_scale) ** 2 + np.log(np.cosh(u)))[:, None]
@@ -470,6 +491,8 @@ def fit_bayes(
     next_square = _next_second_moment(post)
     mean_average = float((post.mass * average).sum())
     sd_average = math.sqrt(float((post.mass * (average - mean_average) ** 2).sum()))
+    tau_mean = post.tau_mean()
+    tau_sd = math.sqrt(max(0.0, post.expectation(lambda m, t: t * t + 0.0 * m) - tau_mean**2))
     details: dict[str, Any] = {
         "likelihood": "binomial" if kind == "glmm" else "normal, known variances",
         "tau_scale": tau_scale,
@@ -477,7 +500,7 @@ def fit_bayes(
         "prior": f"mu normal(0, {mu_scale:g}), tau half-normal({tau_scale:g}), logit scale",
         "log_evidence": post.log_evidence,
         "mu": _summary(*_moments(post, lambda m, t: m + 0.0 * t), post.mu_quantile, level),
-        "tau": _summary(*_moments(post, lambda m, t: t + 0.0 * m), post.tau_quantile, level),
+        "tau": _summary(tau_mean, tau_sd, post.tau_quantile, level),
         "marginal": _summary(mean_average, sd_average, post.marginal_quantile, level),
         "next_rate": _summary(
             mean_average,
@@ -495,10 +518,9 @@ def fit_bayes(
         details["prob_next_exceeds"] = {f"{r:g}": 1.0 - post.next_rate_cdf(r) for r in rates}
     own = wilson(x, n, level)
     mu, tau = details["mu"]["median"], details["tau"]["median"]
+    info = 1.0 / (v + tau**2)
     if kind == "glmm":
         info = -derivatives(trials, mu, tau**2).mu_mu
-    else:
-        info = 1.0 / (v + tau**2)
     base: dict[str, Any] = {
         "model": "bayes",
         "transform": "logit",

@@ -228,10 +228,8 @@ def _crossing(f: Callable[[float], float], start: float, direction: float) -> fl
     return float(brentq(f, inner, outer, xtol=1e-13, rtol=1e-14))
 
 
-def _mean_limits(
-    data: _Data, m: float | None, ll: float, cut: float
-) -> tuple[float | None, float | None]:
-    """Profile limits on the logit of the mean; with ``m`` None the caller wants one side only."""
+def _mean_limits(data: _Data, m: float, ll: float, cut: float) -> tuple[float | None, float | None]:
+    """Profile limits on the logit of the mean; None where the profile does not fall so far."""
 
     def drop(value: float) -> float:
         return float(_best_theta(data, np.array([value]))[0][0]) - ll + 0.5 * cut

@@ -300,10 +300,7 @@ def fit_moderators(
         "study_ci_high": own[1],
         "q_df": k - design.shape[1],
     }
-    if model == "glmm":
-        out = _fit_glmm(base)
-    else:
-        out = _fit_linear(base)
+    out = _fit_glmm(base) if model == "glmm" else _fit_linear(base)
     if permutations:
         out.update(_permute(out, permutations, seed))
     return ModeratorFit(**out)
@@ -623,8 +620,8 @@ def _tau2_limits(trials, design, top, cut, notes) -> tuple[float, float]:
 
 def _separated(out, sup, cut, likelihood_test, notes) -> dict[str, Any]:
     """Coefficients without a finite estimate: signs, one-sided limits, likelihood ratios."""
-    x, n, design, names = out["events"], out["total"], out["design"], out["names"]
-    k, p = design.shape
+    x, n, design = out["events"], out["total"], out["design"]
+    p = design.shape[1]
     out["omnibus"], out["omnibus_df"], out["omnibus_p"], out["omnibus_test"] = likelihood_test
     out["converged"] = False
     if sup.all_or_none:

@@ -164,9 +164,9 @@ def pool_nested(
     names = check_labels(labels, k)
     check_choice(interval, "interval", INTERVALS)
     check_choice(quantile, "quantile", ("t", "z"))
-    for name, number, low in (("seed", seed, 0), ("draws", draws, 1000)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < low:
-            raise ValueError(f"{name} must be a whole number of at least {low}, got {number!r}")
+    for name, number, least in (("seed", seed, 0), ("draws", draws, 1000)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}")
     known, raw = _known(inner, k)
     if not known.any():
         raise ValueError("inner is None in every trial: nothing to pool")

@@ -97,6 +97,19 @@ def rho_limit(x, n, m, s, top, cut, direction):
     return None
 
 
+def long_sums():
+    """Log-likelihoods (without binomial coefficient) of single long trials, p = 0.31."""
+    out = []
+    p = mp.mpf("0.31")
+    for x, n in ((3, 10), (0, 4097), (5000, 9000), (61_000, 150_000), (3_000_000, 10_000_000)):
+        for theta in (1e-9, 1e-4, 0.3, 50.0):
+            a, b = p / mp.mpf(theta), (1 - p) / mp.mpf(theta)
+            value = mp.loggamma(x + a) - mp.loggamma(a) + mp.loggamma(n - x + b) - mp.loggamma(b)
+            value += mp.loggamma(a + b) - mp.loggamma(n + a + b)
+            out.append({"events": x, "total": n, "theta": theta, "value": float(value)})
+    return out
+
+
 def main():
     out = {}
     cut = mp.mpf("3.841458820694124032258140")
@@ -129,6 +142,7 @@ def main():
             "rho_high": None if high_s is None else float(1 / (1 + mp.exp(-high_s))),
         }
         print(name, out[name])
+    out = {"fits": out, "long_sums": long_sums()}
     target = Path(__file__).with_name("exact_betabinomial.json")
     target.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
 
