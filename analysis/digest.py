@@ -118,10 +118,32 @@ def inputs_digest(root: Path | str = ROOT) -> str:
         64 hexadecimal digits.
     """
     base = Path(root)
-    listing = [f"python {platform.python_version()}\n"]
-    for path in sorted(_inputs(base), key=lambda path: path.relative_to(base).as_posix()):
-        listing.append(f"{_sha256(path)}  {path.relative_to(base).as_posix()}\n")
-    return hashlib.sha256("".join(listing).encode("utf-8")).hexdigest()
+    return _listing_digest(base, _inputs(base), f"python {platform.python_version()}\n")
+
+
+def files_digest(root: Path | str, folders: Iterable[str]) -> str:
+    """Compute the sha256 of all files in some folders of the project: their names and bytes.
+
+    Parameters
+    ----------
+    root : Path or str
+        The folder of the project.
+    folders : iterable of str
+        Folders in it; one that does not exist is empty.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    base = Path(root)
+    return _listing_digest(base, (path for name in folders for path in _files(base / name)))
+
+
+def _listing_digest(base: Path, paths: Iterable[Path], listing: str = "") -> str:
+    named = sorted((path.relative_to(base).as_posix(), path) for path in paths)
+    listing += "".join(f"{_sha256(path)}  {name}\n" for name, path in named)
+    return hashlib.sha256(listing.encode("utf-8")).hexdigest()
 
 
 def _inputs(base: Path) -> Iterable[Path]:

@@ -133,7 +133,16 @@ def test_changes_reach_the_pages_and_only_they_cost_time(small_book: Path, build
     assert process.returncode == 0, process.stdout
     assert ran(process) == []
     assert "Another title" in article(small_book, "second")
-    assert "Another title" in (small_book / "_build/html/index.html").read_text(encoding="utf-8")
+    front = small_book / "_build" / "html" / "index.html"
+    assert "Another title" in front.read_text(encoding="utf-8")
+
+    # a style sheet alone: pages name it with its checksum, and are written again
+    before = front.read_text(encoding="utf-8")
+    (small_book / "_static" / "book.css").write_text("/* another style */")
+    process = build(small_book)
+    assert process.returncode == 0, process.stdout
+    assert ran(process) == []
+    assert front.read_text(encoding="utf-8") != before
 
 
 @pytest.mark.book

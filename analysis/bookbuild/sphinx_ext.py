@@ -7,7 +7,8 @@
 - When any chapter has changed, every page is written again: a page may quote another's numbers.
 - Every page shows the data version and its sha256, offers its executed notebook, and loads the
   math library only where it has an equation.
-- ``index.html`` at the top is the front page itself, not a redirect.
+- ``index.html`` at the top is the front page itself, not a redirect, and ``_data/`` has the files
+  of the data package for download.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 from analysis.bookbuild import execution
-from analysis.digest import data_digest, data_version, inputs_digest
+from analysis.digest import data_digest, data_version, files_digest, inputs_digest
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -40,6 +41,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # a value that belongs to the environment: when it differs from the last build's, every chapter
     # is outdated
     app.add_config_value("book_inputs", "", "env", str)
+    # a value that belongs to the pages: when it differs, every page is written again
+    app.add_config_value("book_assets", "", "html", str)
     app.connect("config-inited", set_digests)
     app.connect("config-inited", serve_vendored)
     app.connect("builder-inited", place_notebook_style)
@@ -60,6 +63,8 @@ def set_digests(app: Sphinx, config: Config) -> None:
     root = Path(app.srcdir)
     digest = inputs_digest(root)
     config.book_inputs = digest
+    # pages name style sheets and scripts with their checksums
+    config.book_assets = files_digest(root, ["_static", VENDOR])
     caches = Path(app.outdir).parent / ".jupyter_cache"
     config.nb_execution_cache_path = str(caches / digest[:16])
     if caches.is_dir():
@@ -246,6 +251,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         (outdir / "index.html").write_text(
             relocate(page, posixpath.dirname(app.config.root_doc)), encoding="utf-8"
         )
+    _publish_data(Path(app.srcdir) / "data", outdir / "_data")
     _remove_leftovers(app, outdir)
 
 
@@ -284,6 +290,14 @@ def relocate(page: str, folder: str) -> str:
         return f"{match['before']}{moved}{mark}{rest}{match['after']}"
 
     return _LINK.sub(replace, page)
+
+
+def _publish_data(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        if path.suffix in {".csv", ".json", ".md"}:
+            shutil.copyfile(path, target / path.name)
 
 
 def _remove_leftovers(app: Sphinx, outdir: Path) -> None:
