@@ -1,0 +1,115 @@
+"""The built book in a real browser, opened from the file system as a reader might."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+pytestmark = [pytest.mark.book, pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+PAGES = ["index.html", "chapters/data.html", "chapters/overall-response.html"]
+OPTIONS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--hide-scrollbars"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("no browser: apt install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for option in OPTIONS:
+        options.add_argument(option)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    chrome.set_page_load_timeout(60)
+    yield chrome
+    chrome.quit()
+
+
+def show(browser: webdriver.Chrome, page: Path, width: int, scheme: str = "light") -> None:
+    """Open a page at a width and in a color scheme, with empty logs."""
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    browser.get(page.as_uri())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_asks_no_other_host_and_reports_no_error(
+    built_book: Path, browser: webdriver.Chrome, name: str, scheme: str
+) -> None:
+    show(browser, built_book / name, 1280, scheme)
+    theme = browser.execute_script("return document.documentElement.dataset.theme")
+    assert theme == scheme
+    problems = [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
+    assert problems == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    assert asked
+    assert [
+        url for url in asked if url.startswith(("http:", "https:", "ws:", "wss:", "ftp:"))
+    ] == []
+
+
+@pytest.mark.parametrize("width", [360, 390, 768])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_no_wider_than_the_screen(
+    built_book: Path, browser: webdriver.Chrome, name: str, width: int
+) -> None:
+    show(browser, built_book / name, width)
+    needed = browser.execute_script("return document.documentElement.scrollWidth")
+    assert needed <= width
+
+
+def test_equations_are_drawn_without_a_network(built_book: Path, browser: webdriver.Chrome) -> None:
+    pages = [
+        page
+        for page in sorted((built_book / "chapters").glob("*.html"))
+        if 'class="math' in page.read_text(encoding="utf-8")
+    ]
+    for page in pages:
+        show(browser, page, 1280)
+        WebDriverWait(browser, 20).until(
+            lambda chrome: chrome.execute_script(
+                "const math = document.querySelectorAll('article .math');"
+                "return [...math].every(tag => tag.querySelector('mjx-container svg'))"
+            )
+        )
+        assert browser.execute_script("return document.querySelector('[data-mjx-error]')") is None
+
+
+def test_search_finds_a_word_of_the_book(built_book: Path, browser: webdriver.Chrome) -> None:
+    page = built_book / "search.html"
+    show(browser, page, 1280)
+    browser.get(f"{page.as_uri()}?q=leukemia")
+    found = WebDriverWait(browser, 20).until(
+        lambda chrome: chrome.execute_script(
+            "return [...document.querySelectorAll('#search-results li a')].map(a => a.href)"
+        )
+    )
+    assert any("/chapters/" in address for address in found)
