@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -156,8 +157,15 @@ def pool_command(
 ) -> None:
     """Pool the proportions of a table of your own."""
     from analysis.pooling import pool
+    from analysis.pooling.api import resolve
     from analysis.wording import finding, heterogeneity, model_sentence
 
+    if plot and by:
+        raise fail("--plot draws one pooled result; leave out --by")
+    try:
+        resolve(model, interval, "logit")
+    except ValueError as error:
+        raise fail(str(error)) from None
     rows = _read_table(file, [name for name in (events, total, label, by) if name])
     groups = {"": rows}
     if by:
@@ -168,8 +176,7 @@ def pool_command(
     for name, members in groups.items():
         try:
             fits[name] = pool(
-                [_whole(file, row, events) for row in members],
-                [_whole(file, row, total) for row in members],
+                *_counts(file, members, events, total),
                 model=model,
                 interval=interval,
                 labels=[row[label] for row in members] if label else None,
@@ -182,7 +189,7 @@ def pool_command(
         print(json.dumps(result if by else result[""], indent=1, ensure_ascii=False))
     else:
         for name, fit in fits.items():
-            print(finding(fit, name or "Pooled proportion", digits=1))
+            print(finding(fit, name or ("(no name)" if by else "Pooled proportion"), digits=1))
             if fit.estimate is not None:
                 print(f"  {model_sentence(fit)}")
             if between := heterogeneity(fit):
@@ -190,12 +197,13 @@ def pool_command(
             for note in fit.notes:
                 print(f"  {note}")
     if plot:
-        if by:
-            raise fail("--plot draws one pooled result; leave out --by")
         from analysis.figures import forest
         from analysis.svg import svg
 
-        plot.write_text(svg(forest(fits[""])), encoding="utf-8")
+        try:
+            plot.write_text(svg(forest(fits[""])), encoding="utf-8")
+        except OSError as error:
+            raise fail(f"{plot}: {error.strerror}") from None
         print(f"wrote {plot}", file=sys.stderr)
 
 
@@ -216,15 +224,33 @@ def _read_table(file: Path, columns: list[str]) -> list[dict[str, str]]:
     for column in columns:
         if column not in header:
             raise fail(f"{file}: has no column {column!r}; it has {', '.join(header) or 'none'}")
+        if list(header).count(column) > 1:
+            raise fail(f"{file}: has the column {column!r} more than once")
     if not rows:
         raise fail(f"{file}: has no rows")
     return rows
 
 
-def _whole(file: Path, row: dict[str, str], column: str) -> int:
-    text = row[column].strip()
-    try:
-        return int(text)
-    except ValueError:
-        message = f"{file}, row {row['_row']}, column {column}: {text!r} is not a whole number"
-        raise ValueError(message) from None
+def _counts(
+    file: Path, rows: list[dict[str, str]], events: str, total: str
+) -> tuple[list[int], list[int]]:
+    """Read both counts of each row; the error names file, row and column."""
+    counts: tuple[list[int], list[int]] = ([], [])
+    for row in rows:
+        where = f"{file}, row {row['_row']}, column"
+        x, n = _whole(f"{where} {events}", row[events]), _whole(f"{where} {total}", row[total])
+        if n < 1:
+            raise ValueError(f"{where} {total}: must be 1 or more")
+        if x > n:
+            raise ValueError(f"{where} {events}: {x} is more than the total {n}")
+        counts[0].append(x)
+        counts[1].append(n)
+    return counts
+
+
+def _whole(where: str, cell: str) -> int:
+    text = cell.strip()
+    # int() would also take 1_0, other scripts' digits and signs
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(f"{where}: {text!r} is not a whole number of 0 or more")
+    return int(text)

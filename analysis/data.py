@@ -8,13 +8,14 @@ cohort, outcome and time point, ...) is checked here.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.digest import data_digest
 
@@ -26,10 +27,34 @@ __all__ = ["DATA_DIR", "DataError", "Dataset", "Finding", "check", "load"]
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 TABLES = ("reports", "outcomes", "cohorts", "extraction", "overlaps", "pipeline")
 PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
+# plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like
+WRITTEN = {
+    "integer": (re.compile(r"0|-?[1-9][0-9]{0,8}"), "a whole number in plain digits"),
+    "number": (re.compile(r"-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?"), "a number in plain digits"),
+}
+# columns that the code reads by name; every other column is free to come and go
+NEEDED = {
+    "reports": "report_id citation doi kind read_at note",
+    "outcomes": "outcome_id label short_label kind",
+    "cohorts": "cohort_id label trial_id design disease setting target costimulatory_domain "
+    "cell_source partner_drug infusion n_enrolled n_infused n_evaluable report_id year note",
+    "extraction": "record_id cohort_id outcome events total percent value unit value_text ci_low "
+    "ci_high ci_level timepoint_months criteria report_id locator origin confidence status reason",
+    "overlaps": "cohort_a cohort_b kind evidence report_id locator",
+    "pipeline": "trial_id target construct phase population status report_id locator",
+}
+NEEDED_TYPE = {
+    **dict.fromkeys(("events", "total", "n_enrolled", "n_infused", "n_evaluable"), "integer"),
+    **dict.fromkeys(("percent", "value", "ci_low", "ci_high", "ci_level"), "number"),
+    "timepoint_months": "number",
+    "year": "integer",
+}
 # a spreadsheet program would run a text cell that starts so; numbers are typed by the schema
 FORMULA_START = re.compile(r"^[=+@\-\t\r]")
-# control and direction-override characters, which can make a cell look like what it is not
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+# control, zero-width and direction characters, which can make a cell look like what it is not
+UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff]"
+)
 NO_FIGURE = {"not-found"}
 NEEDS_REASON = {"superseded", "disputed", "infeasible", "excluded", "not-found", "context"}
 EXPLAINED_ORIGIN = {"inferred"}
@@ -165,7 +190,7 @@ def check(directory: str | os.PathLike[str] = DATA_DIR) -> list[Finding]:
         findings += file_findings
     if findings:
         return sorted(findings)
-    findings = _check_schema(directory)
+    findings = _check_schema(directory, schema)
     if findings:
         return sorted(findings)
     return sorted(_check_rules(rows))
@@ -177,32 +202,52 @@ def _check_descriptor(directory: Path) -> tuple[list[Finding], dict]:
         schema = json.loads((directory / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return [Finding(name, 0, "", f"the file is missing from {directory}")], {}
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        return [Finding(name, 0, "", f"cannot be read: {error.strerror}")], {}
+    except (ValueError, RecursionError) as error:
         return [Finding(name, getattr(error, "lineno", 0), "", f"not valid JSON: {error}")], {}
     try:
         found = {r["name"]: r["path"] for r in schema["resources"]}
-        fields = [f["type"] for r in schema["resources"] for f in r["schema"]["fields"]]
-        version = schema["version"]
+        fields = {
+            r["name"]: [(f["name"], f["type"]) for f in r["schema"]["fields"]]
+            for r in schema["resources"]
+        }
+        n_resources, version = len(schema["resources"]), schema["version"]
     except (KeyError, TypeError) as error:
         return [Finding(name, 0, "", f"not a data package of this project: {error!r}")], {}
-    if set(found) != set(TABLES) or any(path != f"{n}.csv" for n, path in found.items()):
+    if found != {table: f"{table}.csv" for table in TABLES} or n_resources != len(TABLES):
         return [Finding(name, 0, "resources", f"must be exactly {', '.join(TABLES)}")], {}
-    if not set(fields) <= set(PANDAS_TYPE):
+    pairs = [pair for columns in fields.values() for pair in columns]
+    if not all(isinstance(part, str) for pair in pairs for part in pair):
+        return [Finding(name, 0, "fields", "names and types of columns must be text")], {}
+    if not {kind for _, kind in pairs} <= set(PANDAS_TYPE):
         return [Finding(name, 0, "type", f"must be one of {', '.join(PANDAS_TYPE)}")], {}
-    if not re.fullmatch(r"\d+\.\d+\.\d+", str(version)):
+    if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", str(version)):
         return [Finding(name, 0, "version", f"{version!r} is not a version like 1.0.0")], {}
-    return [], schema
+    findings = []
+    for table, needed in NEEDED.items():
+        types = dict(fields[table])
+        if len(types) != len(fields[table]):
+            findings.append(Finding(name, 0, "fields", f"{table} has a column name twice"))
+        for column in needed.split():
+            kind = NEEDED_TYPE.get(column, "string")
+            if types.get(column) != kind:
+                message = f"{table} must have this column, with the type {kind}"
+                findings.append(Finding(name, 0, column, message))
+    return findings, schema
 
 
 def _check_file(directory: Path, resource: dict) -> tuple[list[Finding], list[dict[str, str]]]:
     """Read one CSV file strictly: encoding, header, cell count, unseen characters."""
     name = resource["path"]
     columns = [f["name"] for f in resource["schema"]["fields"]]
-    texts = {f["name"] for f in resource["schema"]["fields"] if f["type"] == "string"}
+    types = {f["name"]: f["type"] for f in resource["schema"]["fields"]}
     try:
         raw = (directory / name).read_bytes()
     except FileNotFoundError:
         return [Finding(name, 0, "", f"the file is missing from {directory}")], []
+    except OSError as error:
+        return [Finding(name, 0, "", f"cannot be read: {error.strerror}")], []
     if raw.startswith(b"\xef\xbb\xbf"):
         return [Finding(name, 1, "", "starts with a byte order mark; save as UTF-8 without")], []
     try:
@@ -213,15 +258,17 @@ def _check_file(directory: Path, resource: dict) -> tuple[list[Finding], list[di
     if "\r" in text:
         line = text[: text.index("\r")].count("\n") + 1
         return [Finding(name, line, "", "has a carriage return; end lines with a line feed")], []
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     findings: list[Finding] = []
     rows: list[dict[str, str]] = []
     try:
         header = next(reader, [])
         if header != columns:
             return [Finding(name, 1, "", _header_message(header, columns))], []
+        after = reader.line_num
         for cells in reader:
-            line = reader.line_num
+            # a cell with a line break covers several lines; the row is where it begins
+            line, after = after + 1, reader.line_num
             if len(cells) != len(columns):
                 message = f"has {len(cells)} cells, the header has {len(columns)}"
                 findings.append(Finding(name, line, "", message))
@@ -232,11 +279,16 @@ def _check_file(directory: Path, resource: dict) -> tuple[list[Finding], list[di
                     findings.append(Finding(name, line, column, message))
                 elif cell != cell.strip():
                     findings.append(Finding(name, line, column, "starts or ends with a space"))
-                elif column in texts and FORMULA_START.match(cell):
-                    message = f"starts with {cell[0]!r}, which a spreadsheet takes for a formula"
-                    findings.append(Finding(name, line, column, message))
                 elif len(cell) > MAX_CELL:
                     message = f"is longer than {MAX_CELL} characters"
+                    findings.append(Finding(name, line, column, message))
+                elif cell and types[column] in WRITTEN:
+                    pattern, form = WRITTEN[types[column]]
+                    if not pattern.fullmatch(cell):
+                        message = f"{_short(cell)} is not {form}"
+                        findings.append(Finding(name, line, column, message))
+                elif FORMULA_START.match(cell):
+                    message = f"starts with {cell[0]!r}, which a spreadsheet takes for a formula"
                     findings.append(Finding(name, line, column, message))
             rows.append({"_row": str(line), **dict(zip(columns, cells, strict=True))})
     except csv.Error as error:
@@ -256,7 +308,7 @@ def _header_message(header: list[str], columns: list[str]) -> str:
     return f"the columns must stand in this order: {', '.join(columns)}"
 
 
-def _check_schema(directory: Path) -> list[Finding]:
+def _check_schema(directory: Path, schema: dict) -> list[Finding]:
     """Types, constraints and keys, by frictionless."""
     from frictionless import FrictionlessException, Package
 
@@ -265,18 +317,53 @@ def _check_schema(directory: Path) -> list[Finding]:
     except FrictionlessException as error:
         reasons = error.reasons or [error.error]
         return [Finding("datapackage.json", 0, "", reason.note) for reason in reasons]
-    findings = [Finding("datapackage.json", 0, "", error.message) for error in report.errors]
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # what a library does with a key or a limit of the wrong type
+        message = f"the schema cannot be used: {error}"
+        return [Finding("datapackage.json", 0, "", message)]
+    findings = [Finding("datapackage.json", 0, "", problem.message) for problem in report.errors]
+    keys = {r["name"]: r["schema"].get("primaryKey", "") for r in schema["resources"]}
     for task in report.tasks:
-        for error in task.errors:
-            findings.append(
-                Finding(
-                    Path(task.place).name,
-                    getattr(error, "row_number", None) or 0,
-                    getattr(error, "field_name", None) or "",
-                    error.note or error.message,
-                )
-            )
+        seen: set[tuple[int, str]] = set()
+        for problem in task.errors:
+            row = getattr(problem, "row_number", None) or 0
+            column, message = _column_and_message(problem, keys.get(task.name, ""))
+            # an empty or repeated key is reported twice, as a cell and as a key; once is enough
+            if (row, column) not in seen:
+                findings.append(Finding(Path(task.place).name, row, column, message))
+            seen.add((row, column))
     return findings
+
+
+def _column_and_message(error: Any, key: str | list[str]) -> tuple[str, str]:
+    """Say in our words which column an error of frictionless is about, and what is wrong."""
+    note = (error.note or error.message).replace(
+        "the same as in the row at position", "repeats row"
+    )
+    if error.type == "primary-key":
+        names = [key] if isinstance(key, str) else key
+        return names[-1] if names else "", f"with {', '.join(names[:-1])}: {note}"
+    if error.type == "foreign-key":
+        cells = ", ".join(_short(cell) for cell in error.field_cells)
+        return error.field_names[0], f"{cells} is not in {error.reference_name}.csv"
+    column = getattr(error, "field_name", None) or ""
+    if error.type == "constraint-error":
+        kind, _, limit = note.removeprefix("constraint ").partition(" is ")
+        kind, limit = kind.strip('"'), limit.strip('"')
+        said = {
+            "required": "is empty",
+            "minimum": f"{_short(error.cell)} is below {limit}",
+            "maximum": f"{_short(error.cell)} is above {limit}",
+            "enum": f"{_short(error.cell)} is not one of {limit.strip('[]')}",
+            "pattern": f"{_short(error.cell)} has not the form {limit}",
+        }
+        return column, said.get(kind, note)
+    return column, note
+
+
+def _short(cell: str) -> str:
+    """Quote the beginning of a cell."""
+    return repr(cell if len(cell) <= 60 else cell[:57] + "...")
 
 
 def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
@@ -307,9 +394,12 @@ def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
             add("events", "the row has neither a count, a percentage, a value nor a text")
         if row["value"] and not row["unit"]:
             add("unit", "is empty although value is given")
+        for column in ("value", "ci_low", "ci_high"):
+            if row[column].startswith("-"):
+                add(column, f"{row[column]} is below 0")
         if row["ci_low"] and row["ci_high"] and float(row["ci_low"]) > float(row["ci_high"]):
             add("ci_low", f"{row['ci_low']} is above ci_high {row['ci_high']}")
-        kind = kinds[row["outcome"]]
+        kind = kinds.get(row["outcome"])
         if status == "used" and kind == "proportion" and row["origin"] != "stated" and not events:
             add("events", "is empty in a row that is in use as a count")
         record_start = f"{row['cohort_id']}.{row['outcome'].replace('_', '-')}.{row['report_id']}"
@@ -318,7 +408,8 @@ def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
         if status == "used":
             # a proportion may be in use once, or pooling could not tell which; the others once
             # per time point
-            time = "" if kind == "proportion" else row["timepoint_months"]
+            months = row["timepoint_months"]
+            time = "" if kind == "proportion" or not months else str(float(months))
             key = (row["cohort_id"], row["outcome"], time)
             if key in in_use:
                 add("status", f"is used, as in row {in_use[key]} for the same cohort and outcome")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ __all__ = ["compare", "record", "records", "to_csv", "to_json", "write"]
 # Enough digits to reproduce any printed number, few enough that the last bits of another
 # machine's arithmetic do not show.
 DIGITS = 8
+# How far a number may be from its pinned value, relative and absolute, before it has moved.
+SAME = {"rel_tol": 1e-6, "abs_tol": 1e-7}
 NUMBERS = (
     "estimate",
     "ci_low",
@@ -156,11 +159,18 @@ def compare(entries: list[dict[str, Any]], directory: Path = DATA_DIR) -> list[s
     list of str
         One line per difference; empty if there is none.
     """
-    path = directory / "estimates.csv"
-    if not path.exists():
-        return ["data/estimates.csv: the file is missing; write it with: estimates --write"]
-    with path.open(encoding="utf-8", newline="") as file:
-        pinned = {row["estimand_id"]: row for row in csv.DictReader(file)}
+    try:
+        table = (directory / "estimates.csv").read_text(encoding="utf-8")
+        tree = (directory / "estimates.json").read_text(encoding="utf-8")
+        rows = list(csv.DictReader(io.StringIO(table, newline="")))
+        pinned = {row["estimand_id"]: row for row in rows}
+        in_tree = [{name: _cell(v) for name, v in entry.items()} for entry in json.loads(tree)]
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        return [f"data/{missing}: the file is missing; write it with: estimates --write"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [f"data/estimates.csv or .json is damaged ({error!r}); run estimates --write"]
+    same_files = in_tree == rows
     lines = []
     for entry in entries:
         name = entry["estimand_id"]
@@ -169,12 +179,11 @@ def compare(entries: list[dict[str, Any]], directory: Path = DATA_DIR) -> list[s
             lines.append(f"{name}: not pinned yet")
             continue
         for column, value in entry.items():
-            if (new := _cell(value)) != old.get(column):
-                lines.append(
-                    f"{name}, {column}: {old.get(column) or 'none'} is now {new or 'none'}"
-                )
+            new, was = _cell(value), old.get(column) or ""
+            if not _same(new, was):
+                lines.append(f"{name}, {column}: {was or 'none'} is now {new or 'none'}")
     lines += [f"{name}: pinned, but no longer in the registry" for name in pinned]
-    if not lines and (directory / "estimates.json").read_text(encoding="utf-8") != to_json(entries):
+    if not lines and not same_files:
         lines.append("data/estimates.json: differs from data/estimates.csv; run estimates --write")
     return lines
 
@@ -184,6 +193,14 @@ def _rounded(value: float | None) -> float | str | None:
         return None
     number = float(f"{value:.{DIGITS}g}")
     return "inf" if number == float("inf") else number
+
+
+def _same(new: str, old: str) -> bool:
+    """Tell whether two cells agree, numbers up to the arithmetic of another machine."""
+    try:
+        return new == old or math.isclose(float(new), float(old), **SAME)
+    except ValueError:
+        return False
 
 
 def _cell(value: Any) -> str:
