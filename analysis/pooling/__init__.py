@@ -13,6 +13,7 @@ _HOME = {
     "Fit": "fit",
     "pool": "api",
     "pool_many": "batch",
+    "Batch": "batch",
     "MODELS": "api",
     "INTERVALS": "api",
     "DEFAULT_INTERVAL": "api",

@@ -109,7 +109,9 @@ class Maxima:
         return Maxima(
             self.best.take(index),
             self.zero.take(index),
-            *(getattr(self, f)[index] for f in ("grid", "grid_mu", "grid_value")),
+            self.grid[index],
+            self.grid_mu[index],
+            self.grid_value[index],
             self.modes[index],
             self.settled[index],
         )
@@ -175,9 +177,8 @@ def maximize(trials: quad.Trials) -> Maxima:
 
     Needs, in every data set, a trial with ``0 < x < n``; then a finite maximum exists.
     """
-    b, k = trials.x.shape
     grid = tau2_grid(trials)
-    g = grid.shape[1]
+    b, g = grid.shape
     tall = _repeat(trials, g)
     mu, value, slope = (
         a.reshape(b, g) for a in profile_mean(tall, grid.ravel(), _start(trials, grid).ravel())
@@ -384,7 +385,7 @@ def bartlett_drop(half_cut: float, within: np.ndarray) -> Callable[[np.ndarray],
 
 def best_tau2(trials: quad.Trials, mu: np.ndarray, grid: np.ndarray) -> Points:
     """Global maximum over tau2 >= 0 for fixed means; ``mu`` (R,), ``grid`` (R, G)."""
-    r, g = grid.shape
+    r = grid.shape[0]
     wide = quad.Trials(*(getattr(trials, name)[:, None, :] for name in quad.FIELDS))
     d = quad.derivatives(wide, mu[:, None, None], grid[:, :, None], tol=SCAN)
     slope = d.v.sum(axis=2)
@@ -579,7 +580,7 @@ def tau2_limits(trials: quad.Trials, top: Maxima, drop: float, side: int) -> np.
     Lower limit (``side=-1``): 0 where the profile at 0 is not that low. Upper limit
     (``side=1``): ``inf`` where the profile has not dropped that far at ``tau = 400``.
     """
-    size, g = top.grid.shape
+    size = top.grid.shape[0]
     target = top.best.value - drop
     out = np.zeros(size) if side < 0 else np.full(size, np.inf)
     inside, outside = top.best.v.copy(), np.full(size, np.nan)

@@ -106,10 +106,24 @@ def glmm_arrays(
         _regular(out, fine, x[fine], n[fine], interval, level, tau2_interval)
     if k > 1:
         drop = half_cut(interval, level, k)
-        for i in np.flatnonzero(status == EMPTY):
-            out["ci_low"][i], out["ci_high"][i] = -np.inf, empty_limit(n[i], drop)
-        for i in np.flatnonzero(status == FULL):
-            out["ci_low"][i], out["ci_high"][i] = -empty_limit(n[i], drop), np.inf
+        for kind, sign in ((EMPTY, 1.0), (FULL, -1.0)):
+            rows = np.flatnonzero(status == kind)
+            sizes, which = np.unique(n[rows], axis=0, return_inverse=True)
+            limits = sign * np.array([empty_limit(size, drop) for size in sizes])
+            end, other = ("ci_low", "ci_high") if sign > 0 else ("ci_high", "ci_low")
+            out[end][rows] = -sign * np.inf
+            if rows.size:
+                out[other][rows] = limits[which.ravel()]
+        rows = np.flatnonzero(status == SEPARATED)
+        if rows.size:
+            pairs, which = np.unique(
+                np.concatenate([x[rows], n[rows]], axis=1), axis=0, return_inverse=True
+            )
+            found = np.array([separated_limits(p[:k], p[k:], level, drop) for p in pairs])
+            out["ci_low"][rows], out["ci_high"][rows], out["tau2_low"][rows] = found[
+                which.ravel()
+            ].T
+            out["tau2_high"][rows] = np.inf
     return out
 
 
@@ -251,7 +265,7 @@ def fit_glmm(
     events,
     total,
     *,
-    interval: str = "profile-t",
+    interval: str = "profile",
     level: float = 0.95,
     labels=None,
     study_interval: str = "wilson",
@@ -294,11 +308,13 @@ def fit_glmm(
 
         ``details``: ``mu_ci`` (logit), ``covariance`` of (mu, tau2), ``modes`` (maxima of the
         likelihood), ``h2``, ``typical_variance``, ``log_likelihood_equal_effects``,
-        ``mu_equal_effects``, ``q_inverse_variance`` and ``i2_q`` (Cochran's Q of the corrected
-        logits and 100 (Q - df)/Q), ``pi_t_k2`` (prediction interval with t(k-2)), ``pi_normal``,
-        ``shrunken`` (conditional mean of each true proportion), ``shrunken_logit`` and
-        ``shrunken_variance`` (conditional mean and variance of each true logit, at the
-        estimates), ``bartlett`` (the factor at the estimate; its interval only).
+        ``log_likelihood_saturated`` (subtract it from ``log_likelihood`` to get what lme4's
+        ``logLik`` shows with more than one node), ``mu_equal_effects``, ``q_inverse_variance``
+        and ``i2_q`` (Cochran's Q of the corrected logits and 100 (Q - df)/Q), ``pi_link``
+        (logit; ``"t(k-1)"``, ``"t(k-2)"``, ``"normal"``), ``pi_t_k2`` and ``pi_normal``
+        (proportions), ``shrunken`` (conditional mean of each true proportion),
+        ``shrunken_logit`` and ``shrunken_variance`` (conditional mean and variance of each true
+        logit, at the estimates), ``bartlett`` (the factor at the estimate; its interval only).
 
     Raises
     ------
@@ -334,7 +350,7 @@ def fit_glmm(
     if status in (EMPTY, FULL):
         ci = (float(arrays["ci_low"][0]), float(arrays["ci_high"][0]))
         return _one_sided_fit(base, n, ci, status, half_cut(interval, level, k))
-    return _unbounded_fit(base, x, n, status, half_cut(interval, level, k))
+    return _unbounded_fit(base, x, n, {name: a[0] for name, a in arrays.items()})
 
 
 def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str, Any]) -> Fit:
@@ -371,12 +387,21 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
     cov = np.array([[a["var_mu"], a["cov"]], [a["cov"], a["var_tau2"]]])
     spread = math.sqrt(tau2 + se * se)
 
-    def band(quantile: float) -> tuple[float, float]:
-        return float(expit(mu - quantile * spread)), float(expit(mu + quantile * spread))
-
-    pi = band(t_quantile(level, k - 1)) if k >= 3 else (None, None)
+    bands: dict[str, tuple[float, float] | None] = {"t(k-1)": None, "t(k-2)": None}
+    for name, df in (("t(k-1)", k - 1), ("t(k-2)", k - 2)):
+        if k >= 3:
+            half = t_quantile(level, df) * spread
+            bands[name] = (mu - half, mu + half)
+    half = z_quantile(level) * spread
+    bands["normal"] = (mu - half, mu + half)
+    shown = {
+        name: None if band is None else (float(expit(band[0])), float(expit(band[1])))
+        for name, band in bands.items()
+    }
+    pi = shown["t(k-1)"] or (None, None)
     lrt = max(0.0, 2.0 * (value - zero)) if tau2 > 0 else 0.0
-    q = max(0.0, 2.0 * (float(quad.log_binomial_saturated(x, n).sum()) - zero))
+    saturated = float(quad.log_binomial_saturated(x, n).sum())
+    q = max(0.0, 2.0 * (saturated - zero))
     y, v = effect_sizes(x, n, "logit")
     typical = _typical(v)
     w = 1.0 / v
@@ -393,13 +418,15 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
         "i2_method": "tau2 and typical variance",
         "typical_variance": typical,
         "log_likelihood_equal_effects": zero,
+        "log_likelihood_saturated": saturated,
         "mu_equal_effects": math.log(x.sum()) - math.log((n - x).sum()),
         "q_method": "likelihood ratio, saturated against equal effects",
         "q_inverse_variance": q_iv,
         "i2_q": max(0.0, 100.0 * (q_iv - (k - 1)) / q_iv) if q_iv > 0 else 0.0,
         "pi_method": "t(k-1)",
-        "pi_t_k2": band(t_quantile(level, k - 2)) if k >= 3 else None,
-        "pi_normal": band(z_quantile(level)),
+        "pi_link": bands,
+        "pi_t_k2": shown["t(k-2)"],
+        "pi_normal": shown["normal"],
         "tau2_ci_method": "profile likelihood, chi-square(1)",
         "marginal_method": "delta method on the logit of the expected proportion",
         "shrunken": shrunken,
@@ -472,12 +499,12 @@ def _one_sided_fit(base, n, ci, status, drop) -> Fit:
     )
 
 
-def _unbounded_fit(base, x, n, status, drop) -> Fit:
+def _unbounded_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str, Any]) -> Fit:
     k, level = base["k"], base["level"]
     full = int((x == n).sum())
     low, high = clopper_pearson(full, k, level)
-    details = {"marginal_method": "Clopper-Pearson, trials as the unit"}
-    if status == SINGLE:
+    details: dict[str, Any] = {"marginal_method": "Clopper-Pearson, trials as the unit"}
+    if a["status"] == SINGLE:
         return Fit(
             **base,
             converged=False,
@@ -490,7 +517,7 @@ def _unbounded_fit(base, x, n, status, drop) -> Fit:
             marginal_ci=(float(low), float(high)),
             details=details,
         )
-    mu_low, mu_high, tau2_low = separated_limits(x, n, level, drop)
+    mu_low, mu_high = float(a["ci_low"]), float(a["ci_high"])
     notes = [
         "Every trial has no events or only events, and both occur: the likelihood rises as the "
         "between-trial variance grows without limit, so the median trial is not estimable.",
@@ -506,7 +533,7 @@ def _unbounded_fit(base, x, n, status, drop) -> Fit:
         **base,
         ci_low=float(expit(mu_low)),
         ci_high=float(expit(mu_high)),
-        tau2_ci=(tau2_low, math.inf),
+        tau2_ci=(float(a["tau2_low"]), math.inf),
         converged=False,
         notes=tuple(notes),
         marginal_estimate=full / k,

@@ -11,16 +11,26 @@ start as in metafor), Hunter-Schmidt (``hs``), or none (``fe``, equal effects).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from scipy.special import chdtrc
 
-from ._stats import boundary_p, chi2_isf, chi2_sf, t_quantile, z_quantile
+from ._stats import boundary_p, chi2_isf, t_quantile, z_quantile
 from ._validate import check_choice, check_counts, check_labels, check_level
 from .effects import FT_MEANS, TO, TRANSFORMS, effect_sizes, effective_total, inverse
 from .fit import Fit
 from .proportion import proportion_interval
 
-__all__ = ["INTERVALS", "METHODS", "fit_normal", "generalized_q", "q_profile", "tau2_estimate"]
+__all__ = [
+    "INTERVALS",
+    "METHODS",
+    "fit_normal",
+    "generalized_q",
+    "normal_arrays",
+    "q_profile",
+    "tau2_estimate",
+]
 
 METHODS = ("fe", "dl", "pm", "reml", "ml", "eb", "he", "sj", "hs")
 INTERVALS = ("wald", "t", "hartung-knapp", "hartung-knapp-adhoc")
@@ -184,12 +194,91 @@ def tau2_estimate(y: np.ndarray, v: np.ndarray, method: str) -> np.ndarray:
     return out.reshape(np.shape(y)[:-1])
 
 
+def normal_arrays(
+    y: np.ndarray, v: np.ndarray, model: str, interval: str, level: float
+) -> dict[str, np.ndarray]:
+    """Two-step pooling of B data sets at once, on the scale of the effect sizes.
+
+    Parameters
+    ----------
+    y, v : numpy.ndarray, shape (B, k)
+        Effect sizes and positive sampling variances, k >= 2.
+    model, interval, level
+        As in :func:`fit_normal`.
+
+    Returns
+    -------
+    dict
+        Arrays of length B: ``mu, se, se_model, ci_low, ci_high, tau2, tau2_low, tau2_high, q,
+        q_p, i2, h2, i2_q, h2_q, typical, spread, log_likelihood, aic, lrt`` (NaN unless
+        ``ml`` or ``reml``), ``pi_k1`` and ``pi_k2`` (half widths of the prediction interval
+        with t(k-1) and t(k-2), NaN for k = 2), ``pi_normal``; and ``weight`` (B, k).
+    """
+    k = y.shape[1]
+    tau2 = tau2_estimate(y, v, model)
+    w = 1.0 / (v + tau2[:, None])
+    mu = _mean(y, w)
+    total = w.sum(axis=1)
+    se_model = 1.0 / np.sqrt(total)
+    spread = (w * (y - mu[:, None]) ** 2).sum(axis=1) / (k - 1)
+    factor = np.ones_like(mu)
+    if interval == "hartung-knapp":
+        factor = spread
+    elif interval == "hartung-knapp-adhoc":
+        factor = np.maximum(1.0, spread)
+    se = np.sqrt(factor) * se_model
+    quantile = z_quantile(level) if interval == "wald" else t_quantile(level, k - 1)
+    q = generalized_q(y, v, np.zeros(tau2.shape))
+    wf = 1.0 / v
+    s1, s2 = wf.sum(axis=1), (wf * wf).sum(axis=1)
+    typical = (k - 1) * s1 / (s1**2 - s2)
+    h2_q = q / (k - 1)
+    i2_q = np.where(q > 0, np.maximum(0.0, 100.0 * (1.0 - 1.0 / np.where(q > 0, h2_q, 1.0))), 0.0)
+    # for equal effects metafor takes I2 and H2 from Q, since tau2 is 0 by assumption
+    i2 = i2_q if model == "fe" else 100.0 * tau2 / (tau2 + typical)
+    h2 = h2_q if model == "fe" else 1.0 + tau2 / typical
+    restricted = model == "reml"
+    value = log_likelihood(y, v, tau2, restricted=restricted)
+    lrt = np.full(mu.shape, np.nan)
+    if model in ("ml", "reml"):
+        zero = log_likelihood(y, v, np.zeros(tau2.shape), restricted=restricted)
+        lrt = np.where(tau2 > 0, np.maximum(0.0, 2.0 * (value - zero)), 0.0)
+    width = np.sqrt(tau2 + se * se)
+    none = np.full(mu.shape, np.nan)
+    tau2_low, tau2_high = q_profile(y, v, level)
+    return {
+        "mu": mu,
+        "se": se,
+        "se_model": se_model,
+        "ci_low": mu - quantile * se,
+        "ci_high": mu + quantile * se,
+        "tau2": tau2,
+        "tau2_low": tau2_low,
+        "tau2_high": tau2_high,
+        "q": q,
+        "q_p": chdtrc(k - 1, q),
+        "i2": i2,
+        "h2": h2,
+        "i2_q": i2_q,
+        "h2_q": h2_q,
+        "typical": typical,
+        "spread": spread,
+        "log_likelihood": value,
+        "aic": 2.0 * (1 if model == "fe" else 2) - 2.0 * value,
+        "lrt": lrt,
+        "pi_k1": t_quantile(level, k - 1) * width if k >= 3 else none,
+        "pi_k2": t_quantile(level, k - 2) * width if k >= 3 else none,
+        "pi_normal": z_quantile(level) * width,
+        "weight": w / total[:, None],
+    }
+
+
 def fit_normal(
     events,
     total,
     *,
     model: str = "reml",
-    interval: str | None = None,
+    interval: str = "wald",
     level: float = 0.95,
     transform: str = "logit",
     labels=None,
@@ -198,10 +287,48 @@ def fit_normal(
     ft_n: str = "harmonic",
     study_interval: str = "wilson",
 ) -> Fit:
-    """Two-step pooling; see :func:`analysis.pooling.pool` for the parameters."""
+    """Two-step pooling of single-arm proportions.
+
+    Parameters
+    ----------
+    events, total : array_like of int, shape (k,)
+        Counts of each trial.
+    model : str
+        One of :data:`METHODS`.
+    interval : {"wald", "t", "hartung-knapp", "hartung-knapp-adhoc"}
+        ``wald``: normal quantile; ``t``: t(k-1) quantile with the same standard error;
+        ``hartung-knapp``: standard error times the root of ``sum w (y - mu)^2 / (k - 1)`` and
+        t(k-1) (Hartung and Knapp 2001, doi:10.1002/sim.791; Sidik and Jonkman 2002,
+        doi:10.1002/sim.1262); ``hartung-knapp-adhoc``: the same with that factor never below 1
+        (Roever et al. 2015, doi:10.1186/s12874-015-0091-1). metafor's ``test`` is "z", "t",
+        "knha", "adhoc".
+    level, transform, labels, add, to, ft_n, study_interval
+        As in :func:`analysis.pooling.pool`.
+
+    Returns
+    -------
+    Fit
+        ``mu, se, tau2`` on the scale of ``transform``; ``se`` is the one the interval uses.
+        ``tau2_ci`` is the Q-profile interval (Viechtbauer 2007, doi:10.1002/sim.2514). ``i2``
+        as in :class:`Fit`; for ``fe`` it is the one from Q, as in metafor. The prediction
+        interval is mu -+ t(k-1) sqrt(tau2 + se^2), k >= 3. ``log_likelihood`` is the
+        normal likelihood of the effect sizes at tau2 (restricted for ``reml``).
+
+        ``details``: ``mu_ci`` and ``pi_link`` (scale of the transform; ``"t(k-1)"``,
+        ``"t(k-2)"``, ``"normal"``), ``se_model`` (without the Hartung-Knapp factor),
+        ``hartung_knapp_factor``, ``y``, ``v``, ``typical_variance``, ``h2`` (as ``i2``),
+        ``i2_q`` and ``h2_q`` (from Q: 100 (Q - df)/Q, Q/df), ``pi_t_k2``, ``pi_normal``
+        (proportions) and, for Freeman-Tukey, ``by_ft_n`` (estimate and limits turned back at
+        each kind of mean total).
+
+    Raises
+    ------
+    ValueError
+        Wrong counts or names, or a trial without an effect size.
+    """
     x, n = check_counts(events, total)
     model = check_choice(model, "model", METHODS)
-    interval = check_choice(interval or "wald", f"interval for model {model!r}", INTERVALS)
+    interval = check_choice(interval, f"interval for model {model!r}", INTERVALS)
     transform = check_choice(transform, "transform", TRANSFORMS)
     to = check_choice(to, "to", TO)
     ft_n = check_choice(ft_n, "ft_n", FT_MEANS)
@@ -209,19 +336,19 @@ def fit_normal(
     k = x.size
     labels = check_labels(labels, k)
     low, high = proportion_interval(x, n, study_interval, level)
-    base = dict(
-        model=model,
-        transform=transform,
-        interval=interval,
-        level=level,
-        k=k,
-        events=x,
-        total=n,
-        labels=labels,
-        study_estimate=x / n,
-        study_ci_low=low,
-        study_ci_high=high,
-    )
+    base: dict[str, Any] = {
+        "model": model,
+        "transform": transform,
+        "interval": interval,
+        "level": level,
+        "k": k,
+        "events": x,
+        "total": n,
+        "labels": labels,
+        "study_estimate": x / n,
+        "study_ci_low": low,
+        "study_ci_high": high,
+    }
     if k == 1:
         return Fit(
             **base, weight=np.ones(1), notes=("One trial only: it is shown and not pooled.",)
@@ -229,100 +356,103 @@ def fit_normal(
     y, v = effect_sizes(x, n, transform, add=add, to=to)
     back = effective_total(n, ft_n) if transform == "freeman-tukey" else None
 
-    def to_p(value: float) -> float:
-        return float(inverse(value, transform, back))
+    def to_p(*values: float) -> tuple[float, ...]:
+        return tuple(float(inverse(value, transform, back)) for value in values)
 
-    notes: list[str] = []
-    tau2 = float(tau2_estimate(y, v, model))
-    w = 1.0 / (v + tau2)
-    mu = float(_mean(y, w))
-    se_model = 1.0 / math.sqrt(w.sum())
-    spread = float((w * (y - mu) ** 2).sum()) / (k - 1)
-    factor = {"hartung-knapp": spread, "hartung-knapp-adhoc": max(1.0, spread)}.get(interval, 1.0)
-    se = math.sqrt(factor) * se_model
-    quantile = z_quantile(level) if interval == "wald" else t_quantile(level, k - 1)
-    ci = (mu - quantile * se, mu + quantile * se)
-    q = float(generalized_q(y, v, np.asarray(0.0)))
-    wf = 1.0 / v
-    typical = (k - 1) * wf.sum() / (wf.sum() ** 2 - (wf * wf).sum())
-    q_low, q_high = (float(a) for a in q_profile(y, v, level))
-    if q < chi2_isf(1.0 - 0.5 * (1.0 - level), k - 1):
+    arrays = normal_arrays(y[None, :], v[None, :], model, interval, level)
+    weight = arrays.pop("weight")[0]
+    a = {name: float(values[0]) for name, values in arrays.items()}
+    mu, tau2 = a["mu"], a["tau2"]
+    ci = (a["ci_low"], a["ci_high"])
+    bands: dict[str, tuple[float, float] | None] = {
+        name: None if math.isnan(a[key]) else (mu - a[key], mu + a[key])
+        for name, key in (("t(k-1)", "pi_k1"), ("t(k-2)", "pi_k2"), ("normal", "pi_normal"))
+    }
+    shown = {name: None if band is None else to_p(*band) for name, band in bands.items()}
+    lrt = None if math.isnan(a["lrt"]) else a["lrt"]
+    details: dict[str, Any] = {
+        "mu_ci": ci,
+        "pi_link": bands,
+        "se_model": a["se_model"],
+        "hartung_knapp_factor": a["spread"],
+        "y": y,
+        "v": v,
+        "typical_variance": a["typical"],
+        "h2": a["h2"],
+        "h2_q": a["h2_q"],
+        "i2_q": a["i2_q"],
+        "i2_method": "Q" if model == "fe" else "tau2 and typical variance",
+        "q_method": "Cochran",
+        "pi_method": "t(k-1)",
+        "pi_t_k2": shown["t(k-2)"],
+        "pi_normal": shown["normal"],
+        "tau2_ci_method": "Q-profile",
+    }
+    if transform == "freeman-tukey":
+        details["ft_n"] = back
+        details["by_ft_n"] = {
+            name: tuple(float(inverse(b, transform, effective_total(n, name))) for b in (mu, *ci))
+            for name in FT_MEANS
+        }
+    pi = shown["t(k-1)"] or (None, None)
+    return Fit(
+        **base,
+        estimate=to_p(mu)[0],
+        ci_low=to_p(ci[0])[0],
+        ci_high=to_p(ci[1])[0],
+        pi_low=pi[0],
+        pi_high=pi[1],
+        mu=mu,
+        se=a["se"],
+        tau2=tau2,
+        tau2_ci=(a["tau2_low"], a["tau2_high"]),
+        i2=a["i2"],
+        q=a["q"],
+        q_df=k - 1,
+        q_p=a["q_p"],
+        lrt=lrt,
+        lrt_p=None if lrt is None else boundary_p(lrt),
+        log_likelihood=a["log_likelihood"],
+        aic=a["aic"],
+        notes=_notes(base, a, add, to, x, n),
+        weight=weight,
+        details=details,
+    )
+
+
+def _notes(base, a, add, to, x, n) -> tuple[str, ...]:
+    k, level, interval = base["k"], base["level"], base["interval"]
+    notes = []
+    used = (
+        (0.0 if base["transform"] in ("arcsine", "freeman-tukey") else 0.5) if add is None else add
+    )
+    empty = int(((x == 0) | (x == n)).sum())
+    if used > 0 and to == "all":
+        notes.append(f"{used:g} was added to both cells of every trial.")
+    elif used > 0 and to == "only0" and empty:
+        trials = "1 trial" if empty == 1 else f"{empty} trials"
+        notes.append(f"{used:g} was added to both cells of {trials} with an empty cell.")
+    if empty == k:
+        notes.append(
+            "Every trial has an empty cell, so the estimate rests on the correction alone; the "
+            "binomial-normal model needs none."
+            if used > 0 and to != "never"
+            else "Every trial has an empty cell."
+        )
+    if base["model"] != "fe" and a["tau2"] == 0.0:
+        notes.append("The between-trial variance is estimated at its boundary, zero.")
+    if a["tau2_high"] == 0.0 and a["q"] < chi2_isf(0.5 + 0.5 * level, k - 1):
         notes.append(
             "The trials differ less than chance alone would make them: both Q-profile limits of "
             "the between-trial variance are zero."
         )
-    half1 = t_quantile(level, k - 1) * math.sqrt(tau2 + se * se)
-    half2 = t_quantile(level, k - 2) * math.sqrt(tau2 + se * se) if k >= 3 else None
-    halfz = z_quantile(level) * math.sqrt(tau2 + se * se)
-    # for equal effects metafor takes I2 and H2 from Q, since tau2 is 0 by assumption
-    h2_q = q / (k - 1)
-    i2_q = max(0.0, 100.0 * (q - (k - 1)) / q) if q > 0 else 0.0
-    h2 = h2_q if model == "fe" else 1.0 + tau2 / typical
-    i2 = i2_q if model == "fe" else 100.0 * tau2 / (tau2 + typical)
-    restricted = model == "reml"
-    value = float(log_likelihood(y, v, tau2, restricted=restricted))
-    lrt = None
-    if model in ("ml", "reml"):
-        zero = float(log_likelihood(y, v, 0.0, restricted=restricted))
-        lrt = max(0.0, 2.0 * (value - zero)) if tau2 > 0 else 0.0
-    parameters = 1 if model == "fe" else 2
-    corrected = int(((x == 0) | (x == n)).sum()) if to == "only0" else 0
-    if corrected and transform in ("logit", "log", "raw"):
+    if interval == "hartung-knapp" and a["spread"] < 1.0:
         notes.append(
-            f"0.5 was added to both cells of {corrected} trial(s) with an empty cell."
-            if add is None
-            else f"{add:g} was added to both cells of {corrected} trial(s) with an empty cell."
+            "The Hartung-Knapp standard error is smaller than the model's here; the ad hoc form "
+            "is never narrower."
         )
-    if model != "fe" and tau2 == 0.0:
-        notes.append("The between-trial variance is estimated at its boundary, zero.")
-    if interval == "hartung-knapp" and spread < 1.0:
-        notes.append("The Hartung-Knapp interval is narrower than the Wald-type t interval here.")
     if k == 2:
         notes.append("Two trials: no prediction interval is given.")
     elif k < 5:
         notes.append("Fewer than five trials: the prediction interval is very imprecise.")
-    details = {
-        "mu_ci": ci,
-        "se_model": se_model,
-        "y": y,
-        "v": v,
-        "typical_variance": typical,
-        "h2": h2,
-        "h2_q": h2_q,
-        "i2_q": i2_q,
-        "pi_method": "t(k-1)",
-        "tau2_ci_method": "Q-profile",
-        "pi_t_k1": (to_p(mu - half1), to_p(mu + half1)) if k >= 3 else None,
-        "pi_t_k2": (to_p(mu - half2), to_p(mu + half2)) if half2 is not None else None,
-        "pi_normal": (to_p(mu - halfz), to_p(mu + halfz)),
-    }
-    if transform == "freeman-tukey":
-        details["by_ft_n"] = {
-            name: tuple(float(inverse(a, transform, effective_total(n, name))) for a in (mu, *ci))
-            for name in FT_MEANS
-        }
-        details["ft_n"] = float(back)
-    return Fit(
-        **base,
-        estimate=to_p(mu),
-        ci_low=to_p(ci[0]),
-        ci_high=to_p(ci[1]),
-        pi_low=to_p(mu - half1) if k >= 3 else None,
-        pi_high=to_p(mu + half1) if k >= 3 else None,
-        mu=mu,
-        se=se,
-        tau2=tau2,
-        tau2_ci=(q_low, q_high),
-        i2=i2,
-        q=q,
-        q_df=k - 1,
-        q_p=chi2_sf(q, k - 1),
-        lrt=lrt,
-        lrt_p=None if lrt is None else boundary_p(lrt),
-        log_likelihood=value,
-        aic=2.0 * parameters - 2.0 * value,
-        converged=True,
-        notes=tuple(notes),
-        weight=w / w.sum(),
-        details=details,
-    )
+    return tuple(notes)
