@@ -27,7 +27,8 @@ def summary(dataset: Dataset) -> Html:
     """Say in one sentence what the data package holds."""
     figures = dataset.extraction
     used = int((figures["status"] == "used").sum())
-    documents = int((dataset.reports["kind"] != "search").sum())
+    read = dataset.reports["report_id"].isin(figures["report_id"])
+    documents = int((read & (dataset.reports["kind"] != "search")).sum())
     text = (
         f"{len(figures)} figures from {documents} documents about {len(dataset.cohorts)} cohorts; "
         f"{used} of them are in use. Data version {dataset.version}."
@@ -133,6 +134,10 @@ def overlaps(dataset: Dataset) -> Html:
 def reports(dataset: Dataset) -> Html:
     """The documents with their DOIs and the number of figures read in each."""
     counts = dataset.extraction["report_id"].value_counts()
+    pools = dataset.published_pools
+    counts = counts.add(
+        pools.loc[pools["percent"].notna(), "report_id"].value_counts(), fill_value=0
+    )
     rows = [
         {
             "Report": Html(

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["DATA_DIR", "DataError", "Dataset", "Finding", "check", "load"]
 
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"
-TABLES = ("reports", "outcomes", "cohorts", "extraction", "overlaps", "pipeline")
+TABLES = (
+    "reports",
+    "outcomes",
+    "cohorts",
+    "extraction",
+    "overlaps",
+    "pipeline",
+    "published_pools",
+)
 PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
 # plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like
 WRITTEN = {
@@ -42,12 +50,16 @@ NEEDED = {
     "ci_high ci_level timepoint_months criteria report_id locator origin confidence status reason",
     "overlaps": "cohort_a cohort_b kind evidence report_id locator",
     "pipeline": "trial_id target construct phase population status report_id locator",
+    "published_pools": "pool_id report_id outcome outcome_label group_label disease kind k events "
+    "total percent ci_low ci_high i2 q q_p model transform estimand_id locator note",
 }
 NEEDED_TYPE = {
     **dict.fromkeys(("events", "total", "n_enrolled", "n_infused", "n_evaluable"), "integer"),
     **dict.fromkeys(("percent", "value", "ci_low", "ci_high", "ci_level"), "number"),
     "timepoint_months": "number",
     "year": "integer",
+    "k": "integer",
+    "q": "number",
 }
 # a spreadsheet program would run a text cell that starts so; numbers are typed by the schema
 FORMULA_START = re.compile(r"^[=+@\-\t\r]")
@@ -105,7 +117,7 @@ class Dataset:
 
     Attributes
     ----------
-    reports, outcomes, cohorts, extraction, overlaps, pipeline : pandas.DataFrame
+    reports, outcomes, cohorts, extraction, overlaps, pipeline, published_pools : pandas.DataFrame
         The tables, in file order, with the columns of the schema: integers as ``Int64``,
         numbers as ``float64``, text as ``string``; missing cells are missing values.
         ``extraction`` has one more column, ``percent_printed``: the percentage as text with
@@ -124,6 +136,7 @@ class Dataset:
     extraction: pd.DataFrame
     overlaps: pd.DataFrame
     pipeline: pd.DataFrame
+    published_pools: pd.DataFrame
     version: str
     sha256: str
     schema: dict
@@ -425,6 +438,11 @@ def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
             message = f"repeats the pair of row {seen[pair]}"
             findings.append(Finding("overlaps.csv", line, "cohort_b", message))
         seen.setdefault(pair, row["_row"])
+    for row in rows["published_pools"]:
+        for small, large in (("events", "total"), ("ci_low", "ci_high")):
+            if row[small] and row[large] and float(row[small]) > float(row[large]):
+                message = f"{row[small]} is above {large} {row[large]}"
+                findings.append(Finding("published_pools.csv", int(row["_row"]), small, message))
     return findings
 
 
