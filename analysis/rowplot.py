@@ -9,11 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from analysis.style import NARROW, SMALL, TEXT, THEME, TITLE, UNITS_PER_INCH, WIDE, rc
-from analysis.svg import quiet_fonts
+from analysis.canvas import (
+    balanced,
+    canvas,
+    finish,
+    longest_word,
+    shape,
+    stroke,
+    text_width,
+    wrap,
+    write,
+)
+from analysis.style import NARROW, SMALL, TEXT, TITLE, WIDE, rc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +33,13 @@ Layout = Literal["wide", "narrow"]
 
 @dataclass(frozen=True)
 class Mark:
-    """What a row draws in the plot. Proportions; `size` is the side of a square in pixels."""
+    """What a row draws in the plot. Proportions; `size` is the side of a square in pixels.
 
-    shape: Literal["square", "diamond", "dot", "bar"]
+    A mark of the shape ``ticks`` draws one short line for each of `ticks`, over a thin line from
+    `low` to `high`, and a dot at `at`, if given.
+    """
+
+    shape: Literal["square", "diamond", "dot", "bar", "ticks"]
     color: str
     low: float
     high: float
@@ -34,6 +47,7 @@ class Mark:
     size: float = 8.0
     hollow: bool = False
     outer: tuple[float, float] | None = None
+    ticks: tuple[float, ...] = ()
     name: str = ""
 
 
@@ -71,169 +85,13 @@ class Sheet:
     band: tuple[float, float] | None = None
 
 
-@lru_cache(maxsize=4096)
-def _width(text: str, size: float, bold: bool = False) -> float:
-    """Return the width of a text in pixels, in the widest font a reader is likely to have."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    if not text:
-        return 0.0
-    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-    with quiet_fonts():
-        return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
-
-
-def _wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
-    """Break a text into lines that fit a width in pixels; a longer word is broken inside."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        if line and _width(f"{line} {word}", size, bold) <= width:
-            line = f"{line} {word}"
-            continue
-        if line:
-            lines.append(line)
-        while _width(word, size, bold) > width and len(word) > 1:
-            cut = next(
-                (n for n in range(len(word) - 1, 0, -1) if _width(word[:n], size, bold) <= width), 1
-            )
-            lines.append(word[:cut])
-            word = word[cut:]
-        line = word
-    return [*lines, line]
-
-
-def _longest_word(text: str, size: float, bold: bool = False) -> float:
-    return max(_width(word, size, bold) for word in text.split(" "))
-
-
-def _balanced(text: str, width: float, size: float, bold: bool = False) -> list[str]:
-    """Break a text as `_wrap` does, with lines of about equal length."""
-    lines = _wrap(text, width, size, bold)
-    if len(lines) == 1:
-        return lines
-    longest = _longest_word(text, size, bold)
-    for share in (0.5, 0.6, 0.7, 0.8, 0.9):
-        if width * share < longest:
-            continue
-        narrower = _wrap(text, width * share, size, bold)
-        if len(narrower) == len(lines):
-            return narrower
-    return lines
-
-
-def _canvas(width: float) -> tuple[Figure, Axes]:
-    """Return a figure whose data coordinates are CSS pixels from the top left corner."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width / UNITS_PER_INCH, 1.0), dpi=UNITS_PER_INCH, facecolor="none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, width)
-    return figure, axes
-
-
-def _finish(figure: Figure, axes: Axes, width: float, height: float) -> Figure:
-    figure.set_size_inches(width / UNITS_PER_INCH, height / UNITS_PER_INCH)
-    axes.set_ylim(height, 0)
-    return figure
-
-
-def _write(
-    axes: Axes,
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: float = TEXT,
-    color: str = "ink",
-    bold: bool = False,
-    align: str = "left",
-) -> None:
-    """Write a line of plain text with its baseline at y."""
-    if text:
-        axes.text(
-            x,
-            y,
-            text,
-            fontsize=size,
-            color=THEME[color],
-            fontweight="bold" if bold else "normal",
-            fontfamily="DejaVu Sans",
-            ha=align,
-            va="baseline",
-            parse_math=False,
-            clip_on=False,
-        )
-
-
-def _stroke(
-    axes: Axes,
-    x0: float,
-    y0: float,
-    x1: float,
-    y1: float,
-    *,
-    color: str,
-    width: float = 1.0,
-    dash: tuple[float, ...] | None = None,
-    name: str | None = None,
-    order: float = 2.0,
-) -> None:
-    from matplotlib.lines import Line2D
-
-    line = Line2D(
-        [x0, x1],
-        [y0, y1],
-        color=THEME[color],
-        linewidth=width,
-        solid_capstyle="butt",
-        dash_capstyle="butt",
-        clip_on=False,
-        zorder=order,
-    )
-    if dash:
-        line.set_linestyle((0, tuple(step / width for step in dash)))
-    if name:
-        line.set_gid(f"ev:{name}")
-    axes.add_line(line)
-
-
-def _shape(
-    axes: Axes,
-    points: Sequence[tuple[float, float]],
-    *,
-    fill: str,
-    edge: str | None = None,
-    width: float = 1.6,
-    name: str | None = None,
-    order: float = 4.0,
-) -> None:
-    from matplotlib.patches import Polygon
-
-    patch = Polygon(
-        list(points),
-        closed=True,
-        facecolor=THEME[fill],
-        edgecolor="none" if edge is None else THEME[edge],
-        linewidth=0 if edge is None else width,
-        joinstyle="miter",
-        clip_on=False,
-        zorder=order,
-    )
-    if name:
-        patch.set_gid(f"ev:{name}")
-    axes.add_patch(patch)
-
-
 def _paint(axes: Axes, mark: Mark, y: float, scale: Callable[[float], float]) -> None:
     """Draw a mark centered on the height y."""
     low, high = scale(mark.low), scale(mark.high)
     if mark.shape == "diamond":
         middle, half = scale(mark.at if mark.at is not None else mark.low), mark.size / 2
         points = [(low, y), (middle, y - half), (high, y), (middle, y + half)]
-        _shape(
+        shape(
             axes,
             points,
             fill="ground" if mark.hollow else mark.color,
@@ -242,50 +100,62 @@ def _paint(axes: Axes, mark: Mark, y: float, scale: Callable[[float], float]) ->
         )
         return
     if mark.shape == "bar":
-        _stroke(axes, low, y, high, y, color=mark.color, width=5.0, name=mark.name, order=3)
+        stroke(axes, low, y, high, y, color=mark.color, width=5.0, name=mark.name, order=3)
         for x in (low, high):
-            _stroke(axes, x, y - 6, x, y + 6, color=mark.color, width=1.6, order=3)
+            stroke(axes, x, y - 6, x, y + 6, color=mark.color, width=1.6, order=3)
         return
     if mark.outer is not None:
         first, last = scale(mark.outer[0]), scale(mark.outer[1])
-        _stroke(
+        stroke(
             axes, first, y, last, y, color="prediction", width=1.6, name=f"{mark.name}-prediction"
         )
         for x in (first, last):
-            _stroke(axes, x, y - 4, x, y + 4, color="prediction", width=1.6)
+            stroke(axes, x, y - 4, x, y + 4, color="prediction", width=1.6)
     middle = scale(mark.at if mark.at is not None else mark.low)
     if mark.shape == "dot":
-        _stroke(axes, low, y, high, y, color=mark.color, width=5.0, name=mark.name, order=3)
-        radius = 5.2
-        circle = [
-            (middle + radius * math.cos(a), y + radius * math.sin(a))
-            for a in (2 * math.pi * i / 24 for i in range(24))
-        ]
-        _shape(
-            axes,
-            circle,
-            fill="ground" if mark.hollow else mark.color,
-            edge=mark.color if mark.hollow else "ground",
-            width=2.2 if mark.hollow else 1.6,
-            name=f"{mark.name}-dot",
-        )
+        stroke(axes, low, y, high, y, color=mark.color, width=5.0, name=mark.name, order=3)
+        _dot(axes, middle, y, mark)
+        return
+    if mark.shape == "ticks":
+        stroke(axes, low, y, high, y, color="muted", width=1.2, name=mark.name, order=3)
+        for value in mark.ticks:
+            x = scale(value)
+            stroke(axes, x, y - 6.5, x, y + 6.5, color="study", width=1.3, order=3.5)
+        if mark.at is not None:
+            _dot(axes, middle, y, mark)
         return
     half = mark.size / 2
     color = "ink" if mark.color == "study" else mark.color
-    _stroke(axes, low, y, high, y, color=color, width=1.4, name=f"{mark.name}-interval", order=3)
+    stroke(axes, low, y, high, y, color=color, width=1.4, name=f"{mark.name}-interval", order=3)
     square = [
         (middle - half, y - half),
         (middle + half, y - half),
         (middle + half, y + half),
         (middle - half, y + half),
     ]
-    _shape(
+    shape(
         axes,
         square,
         fill="ground" if mark.hollow else mark.color,
         edge=mark.color if mark.hollow else None,
         width=1.8,
         name=mark.name,
+    )
+
+
+def _dot(axes: Axes, x: float, y: float, mark: Mark) -> None:
+    radius = 5.2
+    circle = [
+        (x + radius * math.cos(a), y + radius * math.sin(a))
+        for a in (2 * math.pi * i / 24 for i in range(24))
+    ]
+    shape(
+        axes,
+        circle,
+        fill="ground" if mark.hollow else mark.color,
+        edge=mark.color if mark.hollow else "ground",
+        width=2.2 if mark.hollow else 1.6,
+        name=f"{mark.name}-dot",
     )
 
 
@@ -296,18 +166,18 @@ def _backdrop(
     for y0, y1 in strips:
         if sheet.band is not None:
             x0, x1 = scale(sheet.band[0]), scale(sheet.band[1])
-            _shape(
+            shape(
                 axes, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill="band", name="band", order=0.5
             )
         for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
             x = scale(tick)
-            _stroke(axes, x, y0, x, y1, color="grid", order=1)
+            stroke(axes, x, y0, x, y1, color="grid", order=1)
         if sheet.line is not None:
             x = scale(sheet.line)
-            _stroke(axes, x, y0, x, y1, color="pooled", width=1.2, dash=(4, 3), order=1.5)
+            stroke(axes, x, y0, x, y1, color="pooled", width=1.2, dash=(4, 3), order=1.5)
         if sheet.reference is not None:
             x = scale(sheet.reference)
-            _stroke(
+            stroke(
                 axes,
                 x,
                 y0,
@@ -323,11 +193,11 @@ def _backdrop(
 
 def _axis(axes: Axes, scale: Callable[[float], float], y: float) -> float:
     """Draw the axis at height y; return the height below its labels."""
-    _stroke(axes, scale(0), y, scale(1), y, color="rule")
+    stroke(axes, scale(0), y, scale(1), y, color="rule")
     for tick in (0, 25, 50, 75, 100):
         x = scale(tick / 100)
-        _stroke(axes, x, y, x, y + 4, color="rule")
-        _write(
+        stroke(axes, x, y, x, y + 4, color="rule")
+        write(
             axes,
             x,
             y + 17,
@@ -341,9 +211,9 @@ def _axis(axes: Axes, scale: Callable[[float], float], y: float) -> float:
 
 def _foot(axes: Axes, sheet: Sheet, y: float, width: float) -> float:
     for note in sheet.notes:
-        for line in _wrap(f"{note}.", width, SMALL):
+        for line in wrap(f"{note}.", width, SMALL):
             y += 16
-            _write(axes, 0, y, line, size=SMALL, color="muted")
+            write(axes, 0, y, line, size=SMALL, color="muted")
     return y + 6
 
 
@@ -366,13 +236,15 @@ def _draw_wide(sheet: Sheet) -> Figure:
     data = [row for row in rows if not row.heading]
 
     def widest(texts: Sequence[tuple[str, bool]], header: str) -> float:
-        return max([_width(header, SMALL), *(_width(text, TEXT, bold) for text, bold in texts)])
+        return max(
+            [text_width(header, SMALL), *(text_width(text, TEXT, bold) for text, bold in texts)]
+        )
 
     left = widest([(r.left, r.strong) for r in data], sheet.left) if sheet.left else 0.0
     right = widest([(r.right, r.strong) for r in data], sheet.right) if sheet.right else 0.0
-    point = max((_width(r.point, TEXT, r.strong) for r in data), default=0.0)
-    span = max((_width(r.span, TEXT, r.strong) for r in data), default=0.0)
-    value = max(point + 6 + span, _width(sheet.span, SMALL))
+    point = max((text_width(r.point, TEXT, r.strong) for r in data), default=0.0)
+    span = max((text_width(r.span, TEXT, r.strong) for r in data), default=0.0)
+    value = max(point + 6 + span, text_width(sheet.span, SMALL))
     cap = 92.0 if len(sheet.columns) > 1 else 120.0
     cells = [
         min(
@@ -384,7 +256,7 @@ def _draw_wide(sheet: Sheet) -> Figure:
     named = [r for r in data if r.mark is not None and (any(r.cells) or not cells)]
     natural = widest([(r.label, r.strong) for r in named], sheet.label)
     wanted = 200.0 if not cells else 165.0
-    words = [_longest_word(r.label, TEXT, r.strong) for r in named]
+    words = [longest_word(r.label, TEXT, r.strong) for r in named]
     narrowest = min(max([104.0, *words]), 190.0)
     for right_shown in (right, 0.0):  # the last column gives way before the plot does
         right = right_shown
@@ -401,20 +273,20 @@ def _draw_wide(sheet: Sheet) -> Figure:
     x_span = WIDE - (right + gap if right else 0.0)
     x_point = x_span - span - 6
 
-    figure, axes = _canvas(WIDE)
+    figure, axes = canvas(WIDE)
     y = 2.0
     if sheet.title:
-        for line in _wrap(sheet.title, WIDE, TITLE, True):
+        for line in wrap(sheet.title, WIDE, TITLE, True):
             y += 18
-            _write(axes, 0, y, line, size=TITLE, bold=True)
+            write(axes, 0, y, line, size=TITLE, bold=True)
         y += 8
-    heads = [_wrap(name, w, SMALL) for name, w in zip(sheet.columns, cells, strict=True)]
+    heads = [wrap(name, w, SMALL) for name, w in zip(sheet.columns, cells, strict=True)]
     extra = max([0, *(len(h) - 1 for h in heads)]) * 14
     y += 14 + extra
 
     def header(x: float, lines: Sequence[str], align: str = "left") -> None:
         for i, text in enumerate(reversed(lines)):
-            _write(axes, x, y - 14 * i, text, size=SMALL, color="muted", align=align)
+            write(axes, x, y - 14 * i, text, size=SMALL, color="muted", align=align)
 
     header(0, [sheet.label])
     for lines, x, w, align in zip(heads, x_cells, cells, sheet.aligns, strict=True):
@@ -424,7 +296,7 @@ def _draw_wide(sheet: Sheet) -> Figure:
     if right:
         header(WIDE, [sheet.right], "right")
     y += 8
-    _stroke(axes, 0, y, WIDE, y, color="rule")
+    stroke(axes, 0, y, WIDE, y, color="rule")
     top = y
     y += 2
     for row in rows:
@@ -434,10 +306,10 @@ def _draw_wide(sheet: Sheet) -> Figure:
             room = WIDE
         elif not any(row.cells) and cells:
             room = label + sum(c + gap for c in cells)
-        lines = _balanced(row.label, room, TEXT, row.strong)
-        texts = [_wrap(c, w, TEXT) for c, w in zip(row.cells, cells, strict=False)]
+        lines = balanced(row.label, room, TEXT, row.strong)
+        texts = [wrap(c, w, TEXT) for c, w in zip(row.cells, cells, strict=False)]
         sub = (
-            _wrap(row.sub, label, SMALL)
+            wrap(row.sub, label, SMALL)
             if row.sub and not (sheet.columns and row.cells and row.color == "ink")
             else []
         )
@@ -445,20 +317,20 @@ def _draw_wide(sheet: Sheet) -> Figure:
         height = 10 + line_height * tall
         if row.rule:
             y += 3
-            _stroke(axes, 0, y, WIDE, y, color="rule", width=0.8)
+            stroke(axes, 0, y, WIDE, y, color="rule", width=0.8)
             y += 3
         first = y + 5 + 12.6
         middle = y + height / 2
         single = middle + 4.6
         start = first + (tall - len(lines) - len(sub)) * line_height / 2
         for i, text in enumerate(lines):
-            _write(axes, 0, start + i * line_height, text, bold=row.strong, color=row.color)
+            write(axes, 0, start + i * line_height, text, bold=row.strong, color=row.color)
         for i, text in enumerate(sub):
-            _write(axes, 0, start + (len(lines) + i) * line_height, text, size=SMALL, color="muted")
+            write(axes, 0, start + (len(lines) + i) * line_height, text, size=SMALL, color="muted")
         for text_lines, x, w, align in zip(texts, x_cells, cells, sheet.aligns, strict=False):
             begin = first + (tall - len(text_lines)) * line_height / 2
             for i, text in enumerate(text_lines):
-                _write(
+                write(
                     axes,
                     x + (w if align == "right" else 0),
                     begin + i * line_height,
@@ -466,11 +338,11 @@ def _draw_wide(sheet: Sheet) -> Figure:
                     color=row.color,
                     align=align,
                 )
-        _write(axes, x_left, single, row.left, bold=row.strong, color=row.color, align="right")
-        _write(axes, x_point, single, row.point, bold=row.strong, color=row.color, align="right")
-        _write(axes, x_span, single, row.span, bold=row.strong, color=row.color, align="right")
+        write(axes, x_left, single, row.left, bold=row.strong, color=row.color, align="right")
+        write(axes, x_point, single, row.point, bold=row.strong, color=row.color, align="right")
+        write(axes, x_span, single, row.span, bold=row.strong, color=row.color, align="right")
         if right:
-            _write(axes, WIDE, single, row.right, bold=row.strong, color=row.color, align="right")
+            write(axes, WIDE, single, row.right, bold=row.strong, color=row.color, align="right")
         if row.mark is not None:
             _paint(axes, row.mark, middle, scale)
         y += height
@@ -478,74 +350,74 @@ def _draw_wide(sheet: Sheet) -> Figure:
     _backdrop(axes, sheet, scale, [(top, y)])
     y = _axis(axes, scale, y)
     y = _foot(axes, sheet, y, WIDE)
-    return _finish(figure, axes, WIDE, y)
+    return finish(figure, axes, WIDE, y)
 
 
 def _draw_narrow(sheet: Sheet) -> Figure:
     rows = sheet.rows
     data = [row for row in rows if not row.heading]
-    left = max([0.0, *(_width(r.left, SMALL, r.strong) for r in data)]) if sheet.left else 0.0
-    right = max([0.0, *(_width(r.right, SMALL) for r in data)]) if sheet.right else 0.0
+    left = max([0.0, *(text_width(r.left, SMALL, r.strong) for r in data)]) if sheet.left else 0.0
+    right = max([0.0, *(text_width(r.right, SMALL) for r in data)]) if sheet.right else 0.0
     if right:
-        right = max(right, _width(sheet.right, SMALL))
+        right = max(right, text_width(sheet.right, SMALL))
     if left:
-        left = max(left, _width(sheet.left, SMALL))
-    span = max((_width(r.span, TEXT, r.strong) for r in data), default=0.0)
+        left = max(left, text_width(sheet.left, SMALL))
+    span = max((text_width(r.span, TEXT, r.strong) for r in data), default=0.0)
     plot0 = left + 12 if left else 4.0
     plot1 = NARROW - (right + 12 if right else 4.0)
     scale = _scale(plot0 + (5 if left else 6), plot1 - (5 if right else 14))
     x_point = NARROW - span - 5
 
-    figure, axes = _canvas(NARROW)
+    figure, axes = canvas(NARROW)
     y = 2.0
     if sheet.title:
-        for line in _wrap(sheet.title, NARROW, TITLE, True):
+        for line in wrap(sheet.title, NARROW, TITLE, True):
             y += 18
-            _write(axes, 0, y, line, size=TITLE, bold=True)
+            write(axes, 0, y, line, size=TITLE, bold=True)
         y += 6
     y += 13
-    _write(axes, 0, y, sheet.label, size=SMALL, color="muted")
-    _write(axes, NARROW, y, sheet.span, size=SMALL, color="muted", align="right")
+    write(axes, 0, y, sheet.label, size=SMALL, color="muted")
+    write(axes, NARROW, y, sheet.span, size=SMALL, color="muted", align="right")
     between = " \u00b7 "
     if sheet.columns and not any(row.sub and row.color == "ink" for row in rows):
-        for text in _wrap(between.join(sheet.columns), NARROW, SMALL):
+        for text in wrap(between.join(sheet.columns), NARROW, SMALL):
             y += 16
-            _write(axes, 0, y, text, size=SMALL, color="muted")
+            write(axes, 0, y, text, size=SMALL, color="muted")
     if left or right:
         y += 16
-        _write(axes, 0, y, sheet.left, size=SMALL, color="muted")
-        _write(axes, NARROW, y, sheet.right, size=SMALL, color="muted", align="right")
+        write(axes, 0, y, sheet.left, size=SMALL, color="muted")
+        write(axes, NARROW, y, sheet.right, size=SMALL, color="muted", align="right")
     y += 7
-    _stroke(axes, 0, y, NARROW, y, color="rule")
+    stroke(axes, 0, y, NARROW, y, color="rule")
     strips: list[tuple[float, float]] = []
     for row in rows:
         if row.rule:
             y += 4
-            _stroke(axes, 0, y, NARROW, y, color="rule", width=0.8)
+            stroke(axes, 0, y, NARROW, y, color="rule", width=0.8)
             y += 2
         y += 6
         alone = row.mark is None and not row.point
-        room = NARROW if alone else (x_point - _width(row.point, TEXT, row.strong) - 10)
+        room = NARROW if alone else (x_point - text_width(row.point, TEXT, row.strong) - 10)
         if not row.point and not alone:
-            room = NARROW - _width(row.span, TEXT) - 10
-        lines = _balanced(row.label, room, TEXT, row.strong)
-        _write(axes, x_point, y + 12, row.point, bold=row.strong, color=row.color, align="right")
-        _write(axes, NARROW, y + 12, row.span, bold=row.strong, color=row.color, align="right")
+            room = NARROW - text_width(row.span, TEXT) - 10
+        lines = balanced(row.label, room, TEXT, row.strong)
+        write(axes, x_point, y + 12, row.point, bold=row.strong, color=row.color, align="right")
+        write(axes, NARROW, y + 12, row.span, bold=row.strong, color=row.color, align="right")
         for text in lines:
             y += 16
-            _write(axes, 0, y - 4, text, bold=row.strong, color=row.color)
+            write(axes, 0, y - 4, text, bold=row.strong, color=row.color)
         aside = row.sub
         if any(row.cells) and not row.sub:
             aside = between.join(cell or "\u2013" for cell in row.cells)
         if aside:
-            for text in _wrap(aside, NARROW, SMALL):
+            for text in wrap(aside, NARROW, SMALL):
                 y += 15
-                _write(axes, 0, y - 4, text, size=SMALL, color="muted")
+                write(axes, 0, y - 4, text, size=SMALL, color="muted")
         if row.mark is not None:
             height = 20.0
             middle = y + height / 2
-            _write(axes, 0, middle + 4.4, row.left, size=SMALL, color="muted")
-            _write(axes, NARROW, middle + 4.4, row.right, size=SMALL, color="muted", align="right")
+            write(axes, 0, middle + 4.4, row.left, size=SMALL, color="muted")
+            write(axes, NARROW, middle + 4.4, row.right, size=SMALL, color="muted", align="right")
             strips.append((y, y + height))
             _paint(axes, row.mark, middle, scale)
             y += height
@@ -553,4 +425,4 @@ def _draw_narrow(sheet: Sheet) -> Figure:
     _backdrop(axes, sheet, scale, strips)
     y = _axis(axes, scale, y + 2)
     y = _foot(axes, sheet, y, NARROW)
-    return _finish(figure, axes, NARROW, y)
+    return finish(figure, axes, NARROW, y)

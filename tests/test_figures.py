@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import figures, rowplot, style
+from analysis import canvas, figures, style
 from analysis.figures import Unpooled
 from analysis.pooling import pool, wilson
 from analysis.svg import inline_svg, responsive_svg, svg
@@ -80,7 +80,7 @@ def boxes(figure) -> list[tuple[float, float, float, str]]:
     (axes,) = figure.axes
     out = []
     for text in axes.texts:
-        width = rowplot._width(
+        width = canvas.text_width(
             text.get_text(), text.get_fontsize(), text.get_fontweight() == "bold"
         )
         x, y = text.get_position()
