@@ -17,13 +17,16 @@ from analysis.markup import Html, attribute, escape
 from analysis.overlap import RULE
 
 if TYPE_CHECKING:
+    from analysis.choices import Choices
     from analysis.estimands import Evidence
+    from analysis.overlap_figures import Range
     from analysis.pooling import Fit
 
 __all__ = [
     "Question",
     "answers",
     "ask",
+    "choices",
     "cite",
     "dataset",
     "forest",
@@ -279,6 +282,94 @@ def readings(question: Question) -> Html:
         first="Reading",
         note=note,
     )
+
+
+def choices(question: Question) -> Html:
+    """Show the result under every admissible choice among cohorts that share patients."""
+    from analysis import choices as admissible
+    from analysis import overlap_figures
+
+    found, fit = question.evidence, _fit(question)
+    if found.shared.empty:
+        return Html(
+            f"<p>{escape(question.population)}: no two cohorts that report this outcome share "
+            "patients, so there is no choice to make.</p>"
+        )
+    overlaps = dataset().overlaps
+    options = admissible.choices(found, overlaps)
+    if fit.estimate is None or options.lowest is None or options.highest is None:
+        return _too_few(question, "No choice of cohorts can be pooled.")
+    named = [("Main analysis", "", fit)]
+    for name, at in (("Lowest estimate", options.lowest), ("Highest estimate", options.highest)):
+        if at != options.main_at:
+            named.append((name, swaps(options, at), admissible.fit_of(options, at)))
+    robust = admissible.clustered(found, overlaps)
+    if robust is not None:
+        about = f"REML, {robust.clusters} clusters, patients counted repeatedly"
+        named.append((f"All {robust.k} cohorts, clustered by trial", about, robust))
+    spans = [span_of(options, wording.count(len(options.sets), "admissible choice"), fit)]
+    certain = admissible.choices(found, overlaps, possible=False)
+    if certain.sets != options.sets:
+        label = wording.count(len(certain.sets), "choice") + " if possible overlaps are none"
+        spans.append(span_of(certain, label))
+    title = f"{question.label}, {question.population}"
+    caption = (
+        f"{title}: every way to take one cohort per patient set. The main analysis takes {RULE}."
+    )
+    drawn = figures.figure_block(
+        overlap_figures.one_range,
+        named,
+        spans,
+        alt=overlap_figures.alt_one_range(title, spans[0]),
+        caption=caption,
+        name=f"{question.id}-choices",
+    )
+    return drawn + _folded(
+        "Every choice as a table",
+        tables.html_table(
+            [_choice_row(options, at) for at in range(len(options.sets))],
+            f"{title}: every admissible choice of cohorts",
+            id=f"{question.id}-choices-table",
+            row_header="In place of the main choice",
+            numeric=["Estimate", "95% CI"],
+            stack=True,
+            note=" ".join(robust.notes) if robust is not None else "",
+        ),
+    )
+
+
+def span_of(options: Choices, label: str, main: Fit | None = None, **more: str) -> Range:
+    """Return the range of the estimates of all choices, for a figure."""
+    from analysis.overlap_figures import Range
+
+    estimates = tuple(float(value) for value in options.estimate if value == value)
+    at = None if main is None or main.estimate is None else float(main.estimate)
+    return Range(label, estimates, at, **more)
+
+
+def swaps(options: Choices, at: int) -> str:
+    """Say in words how a choice differs from the main one."""
+    return "; ".join(
+        f"{wording.listing(put)} for {wording.listing(taken)}"
+        if put and taken
+        else f"{'with' if put else 'without'} {wording.listing(put or taken)}"
+        for put, taken in options.exchanged(at)
+    )
+
+
+def _choice_row(options: Choices, at: int) -> dict[str, Any]:
+    chosen = list(options.sets[at])
+    estimate, low, high = (
+        float(values[at]) for values in (options.estimate, options.ci_low, options.ci_high)
+    )
+    pooled_here = estimate == estimate
+    return {
+        "In place of the main choice": swaps(options, at) or "(the main choice)",
+        "Trials": len(chosen),
+        "Patients": int(options.rows["total"].iloc[chosen].sum()),
+        "Estimate": wording.pct(estimate, wording.TABLE_DIGITS) if pooled_here else "not pooled",
+        "95% CI": wording.ci(low, high, wording.TABLE_DIGITS) if pooled_here else "",
+    }
 
 
 def cite(question: Question) -> Html:
