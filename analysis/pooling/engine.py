@@ -33,8 +33,8 @@ __all__ = [
 SCAN = 12.0  # quadrature tolerance of scans, about 6e-6
 RATIO = 2.0  # of neighboring tau in the scan
 TAU_TOP = 30.0
-TAU_CAP = 400.0
-MU_CAP = 60.0
+TAU_CAP = 2000.0
+MU_CAP = 200.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -468,7 +468,7 @@ def profile_limits(
     -------
     numpy.ndarray, shape (B,)
         Logit scale; ``-inf`` or ``inf`` where the profile has not dropped that far at
-        ``|mu| = 60``, that is within 1e-26 of 0 or 1.
+        ``|mu| = 200``, that is within 1e-86 of 0 or 1.
 
     Notes
     -----
@@ -578,7 +578,7 @@ def tau2_limits(trials: quad.Trials, top: Maxima, drop: float, side: int) -> np.
     """tau2 where its profile log-likelihood is ``drop`` below the maximum, nearest to it.
 
     Lower limit (``side=-1``): 0 where the profile at 0 is not that low. Upper limit
-    (``side=1``): ``inf`` where the profile has not dropped that far at ``tau = 400``.
+    (``side=1``): ``inf`` where the profile has not dropped that far at ``tau = 2000``.
     """
     size = top.grid.shape[0]
     target = top.best.value - drop
