@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.canvas import balanced, canvas, finish, shape, stroke, text_width, wrap, write
 from analysis.rowplot import Layout, Mark, Row, Sheet, draw
 from analysis.style import NARROW, SMALL, THEME, WIDE, rc
-from analysis.wording import ci, count, listing, pct, plain
+from analysis.wording import ci, count, pct, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def one_range(
             rows=tuple(rows),
             label="Choice of cohorts",
             span="Percent (95% CI)",
-            notes=("Short line: estimate of one choice",),
+            notes=("Short line: estimate of one choice", "Triangle: main analysis"),
             line=named[0][2].estimate,
         ),
         layout,
@@ -127,7 +127,7 @@ def one_range(
 
 
 def ranges(entries: Sequence[Range], *, layout: Layout = "wide") -> Figure:
-    """Draw one row per estimand: every admissible estimate as a short line, the main one as a dot.
+    """Draw one row per estimand: each admissible estimate as a short line, the main one marked.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def ranges(entries: Sequence[Range], *, layout: Layout = "wide") -> Figure:
             rows=tuple(rows),
             label="Outcome",
             span="Main, range",
-            notes=("Dot: the rule's choice", "Short line: estimate of one admissible choice"),
+            notes=("Triangle: main analysis", "Short line: estimate of one admissible choice"),
         ),
         layout,
     )
@@ -203,7 +203,7 @@ class Part:
     edges: tuple[tuple[int, int, bool], ...]
 
 
-ARCS, DOT, STEP = 62.0, 5.2, 18.0
+ARCS, DOT, STEP = 54.0, 5.2, 18.0
 
 
 def overlap_map(
@@ -423,5 +423,5 @@ def alt_map(parts: Sequence[Part]) -> str:
         f"Map of overlaps: {count(len(cohorts), 'cohort')} in {count(len(parts), 'group')} share "
         f"patients with another, {count(certain, 'pair')} certainly and {len(edges) - certain} "
         f"possibly. The largest group has {len(largest.cohorts)}: {largest.title}. Pooled for some "
-        f"outcome: {listing(pooled)}."
+        f"outcome: {'; '.join(pooled)}."
     )

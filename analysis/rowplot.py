@@ -36,7 +36,7 @@ class Mark:
     """What a row draws in the plot. Proportions; `size` is the side of a square in pixels.
 
     A mark of the shape ``ticks`` draws one short line for each of `ticks`, over a thin line from
-    `low` to `high`, and a dot at `at`, if given.
+    `low` to `high`, and a triangle that points to `at`, if given.
     """
 
     shape: Literal["square", "diamond", "dot", "bar", "ticks"]
@@ -114,15 +114,29 @@ def _paint(axes: Axes, mark: Mark, y: float, scale: Callable[[float], float]) ->
     middle = scale(mark.at if mark.at is not None else mark.low)
     if mark.shape == "dot":
         stroke(axes, low, y, high, y, color=mark.color, width=5.0, name=mark.name, order=3)
-        _dot(axes, middle, y, mark)
+        radius = 5.2
+        circle = [
+            (middle + radius * math.cos(a), y + radius * math.sin(a))
+            for a in (2 * math.pi * i / 24 for i in range(24))
+        ]
+        shape(
+            axes,
+            circle,
+            fill="ground" if mark.hollow else mark.color,
+            edge=mark.color if mark.hollow else "ground",
+            width=2.2 if mark.hollow else 1.6,
+            name=f"{mark.name}-dot",
+        )
         return
     if mark.shape == "ticks":
-        stroke(axes, low, y, high, y, color="muted", width=1.2, name=mark.name, order=3)
+        below = y + 4
+        stroke(axes, low, below, high, below, color="muted", width=1.2, name=mark.name, order=3)
         for value in mark.ticks:
             x = scale(value)
-            stroke(axes, x, y - 6.5, x, y + 6.5, color="study", width=1.3, order=3.5)
+            stroke(axes, x, below - 5, x, below + 5, color="study", width=1.3, order=3.5)
         if mark.at is not None:
-            _dot(axes, middle, y, mark)
+            triangle = [(middle - 6, y - 11), (middle + 6, y - 11), (middle, y - 2)]
+            shape(axes, triangle, fill=mark.color, edge="ground", name=f"{mark.name}-at")
         return
     half = mark.size / 2
     color = "ink" if mark.color == "study" else mark.color
@@ -140,22 +154,6 @@ def _paint(axes: Axes, mark: Mark, y: float, scale: Callable[[float], float]) ->
         edge=mark.color if mark.hollow else None,
         width=1.8,
         name=mark.name,
-    )
-
-
-def _dot(axes: Axes, x: float, y: float, mark: Mark) -> None:
-    radius = 5.2
-    circle = [
-        (x + radius * math.cos(a), y + radius * math.sin(a))
-        for a in (2 * math.pi * i / 24 for i in range(24))
-    ]
-    shape(
-        axes,
-        circle,
-        fill="ground" if mark.hollow else mark.color,
-        edge=mark.color if mark.hollow else "ground",
-        width=2.2 if mark.hollow else 1.6,
-        name=f"{mark.name}-dot",
     )
 
 
