@@ -188,6 +188,14 @@ def test_influence_of_the_glmm_by_definition():
     assert fit.influential[9]
 
 
+def test_ad_hoc_multiplier_is_never_below_one():
+    wald = influence([5, 5, 6, 5], [10] * 4, "dl")
+    adhoc = influence([5, 5, 6, 5], [10] * 4, "dl", interval="hartung-knapp-adhoc")
+    # these trials vary less than chance: the multiplier is one throughout
+    assert adhoc.rstudent == pytest.approx(wald.rstudent)
+    assert adhoc.cook == pytest.approx(wald.cook)
+
+
 @pytest.mark.parametrize("x", [0, 3, 10])
 def test_mid_p_residuals_mirror(x):
     a = robustness._mid_p_quantile(x, 10, 0.4, 0.3)

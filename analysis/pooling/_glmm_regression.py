@@ -268,7 +268,9 @@ class Supremum:
 
     ``top`` is the maximum of the part that has one (None if nothing is left or the rest is
     all-or-none), ``rows`` the trials in it, ``columns`` the columns of the design used there,
-    ``direction`` the separating direction or None, ``all_or_none`` whether tau2 grows without end.
+    ``direction`` the separating direction or None, ``all_or_none`` whether every trial that is
+    left is at 0 or at 1. ``d_mu`` are the slopes of the log-likelihood in the means of ``rows``
+    (None where there is no maximum).
     """
 
     value: float
@@ -278,6 +280,7 @@ class Supremum:
     columns: np.ndarray
     direction: np.ndarray | None
     all_or_none: bool
+    d_mu: np.ndarray | None = None
 
 
 def _independent(design: np.ndarray) -> np.ndarray:
@@ -328,31 +331,36 @@ def supremum(
     xr, nr = x[rows], n[rows]
     trials = quad.prepare(xr, nr)
     if columns.size == 0:  # nothing to estimate but tau2 around the offset
-        value, zero = _offset_only(trials, offset[rows])
-        return Supremum(value, zero, None, rows, columns, direction, False)
+        value, zero, d_mu = _offset_only(trials, offset[rows])
+        return Supremum(value, zero, None, rows, columns, direction, False, d_mu)
     if ((xr == 0) | (xr == nr)).all():
         value = _binary_limit(xr, nr, part[:, columns])
         basis, _ = _basis(part[:, columns])
         zero = _at_zero(trials, basis, offset[rows], np.zeros(columns.size)).value
         return Supremum(max(value, zero), zero, None, rows, columns, direction, True)
     top = maximize(trials, part[:, columns], offset[rows])
-    return Supremum(top.value, top.zero, top, rows, columns, direction, False)
+    return Supremum(top.value, top.zero, top, rows, columns, direction, False, top.d_mu)
 
 
-def _offset_only(trials: quad.Trials, offset: np.ndarray) -> tuple[float, float]:
+def _offset_only(trials: quad.Trials, offset: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Maximum over tau2 alone: value, value at tau2 = 0, slopes in the means."""
+    from scipy.optimize import brentq
+
+    def slope(v: float) -> float:
+        return float(quad.derivatives(trials, offset, v).v.sum())
+
     grid = tau_grid(trials)
-    values = quad.log_marginal(trials, offset, grid[:, None]).sum(axis=1)
-    from scipy.optimize import minimize_scalar
-
-    i = int(values.argmax())
-    low, high = grid[max(i - 1, 0)], grid[min(i + 1, grid.size - 1)]
-    result = minimize_scalar(
-        lambda v: -float(quad.log_marginal(trials, offset, v).sum()),
-        bounds=(low, high),
-        method="bounded",
-        options={"xatol": 1e-10},
-    )
-    return max(-float(result.fun), float(values.max())), float(values[0])
+    d = quad.derivatives(trials, offset, grid[:, None], tol=_COARSE)
+    s = d.v.sum(axis=1)
+    s[0] = slope(0.0)
+    roots = [0.0]
+    for i in np.flatnonzero((s[:-1] > 0) & (s[1:] <= 0)):
+        low, high = float(grid[i]), float(grid[i + 1])
+        if slope(low) > 0 >= slope(high):
+            roots.append(float(brentq(slope, low, high, xtol=1e-14 * high, rtol=1e-12)))
+    values = [float(quad.log_marginal(trials, offset, v).sum()) for v in roots]
+    best = int(np.argmax(values))
+    return values[best], values[0], quad.derivatives(trials, offset, roots[best]).mu
 
 
 def constrained(
@@ -360,15 +368,10 @@ def constrained(
 ) -> tuple[float, float]:
     """Supremum of the log-likelihood with coefficient ``j`` fixed at ``b``, and its slope in b."""
     rest = np.delete(design, j, axis=1)
-    offset = design[:, j] * b
-    if rest.shape[1] == 0:
-        trials = quad.prepare(x, n)
-        value, _ = _offset_only(trials, offset)
-        return value, math.nan
-    sup = supremum(x, n, rest, offset)
-    if sup.top is None:
+    sup = supremum(x, n, rest, design[:, j] * b)
+    if sup.d_mu is None:
         return sup.value, math.nan
-    return sup.value, float(sup.top.d_mu @ design[sup.rows, j])
+    return sup.value, float(sup.d_mu @ design[sup.rows, j])
 
 
 def column_scale(design: np.ndarray, j: int) -> float:

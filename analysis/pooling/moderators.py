@@ -545,12 +545,7 @@ def _fit_glmm(base: dict[str, Any]) -> dict[str, Any]:
     trials = quad.prepare(x, n)
     info = -quad.derivatives(trials, design @ beta, top.v).mu_mu
     out["weight"] = info / info.sum()
-    if "tau2_null" in out:
-        out["r2"] = _r2(top.v, out["tau2_null"], notes)
-    else:
-        notes.append(
-            "Without moderators the between-trial variance has no finite estimate: R2 is undefined."
-        )
+    out["r2"] = _r2(top.v, out["tau2_null"], notes)
     y, v = effect_sizes(x, n, "logit")
     fixed = linear.weighted(y, v, design, 0.0)
     typical = df / float(np.sum(fixed.weight * (1.0 - fixed.hat)))
@@ -626,8 +621,8 @@ def _separated(out, sup, cut, likelihood_test, notes) -> dict[str, Any]:
     out["converged"] = False
     if sup.all_or_none:
         notes.append(
-            "Every trial that the moderators do not explain is at 0 or at 1: the between-trial "
-            "variance grows without limit and the coefficients are not estimable."
+            "Every trial is at 0 or at 1 and the moderators do not tell them apart: the "
+            "between-trial variance has no finite estimate and the coefficients are not estimable."
         )
         out["notes"] = tuple(notes)
         return out
@@ -672,8 +667,8 @@ def _separated(out, sup, cut, likelihood_test, notes) -> dict[str, Any]:
             chi2_isf(1.0 - out["level"], 1),
             notes,
         )
-        if "tau2_null" in out:
-            out["r2"] = _r2(sup.top.v, out["tau2_null"], notes)
+        # some trial is neither at 0 nor at 1, so the null model has a maximum as well
+        out["r2"] = _r2(sup.top.v, out["tau2_null"], notes)
     low, high = np.empty(p), np.empty(p)
     statistic, p_values = np.empty(p), np.empty(p)
     for j in range(p):

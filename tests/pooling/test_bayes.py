@@ -152,6 +152,28 @@ def test_very_unequal_trials(events, total):
         assert other.tau_quantile(0.5) == pytest.approx(math.sqrt(fit.tau2), rel=1e-7)
 
 
+def test_many_large_trials_give_a_narrow_posterior():
+    """A hundred trials of 100,000: tau is known well, and the grid must follow."""
+    rng = np.random.default_rng(8)
+    n = np.full(100, 100_000)
+    x = rng.binomial(n, special.expit(0.3 + 0.02 * rng.standard_normal(100)))
+    fit = fit_bayes(x, n)
+    lik = bayes._binomial_likelihood(quadrature.prepare(x, n))
+    other = bayes._posterior(lik, fit.mu, 2.0 * fit.posterior.scale, 1.0, 2.5)
+    assert other.mu_quantile(0.975) == pytest.approx(special.logit(fit.ci_high), abs=1e-9)
+    assert other.tau_quantile(0.975) == pytest.approx(math.sqrt(fit.tau2_ci[1]), rel=1e-7)
+    normal = fit_bayes(x, n, model="normal")
+    # at these sizes the binomial likelihood is normal to three digits
+    assert fit.tau2 == pytest.approx(normal.tau2, rel=1e-3)
+
+
+def test_ends_of_the_proportion_scale():
+    post = fit_bayes(X, N).posterior
+    for cdf in (post.marginal_cdf, post.next_rate_cdf):
+        assert (cdf(0.0), cdf(1.0)) == (0.0, 1.0)
+    assert post.tau_cdf(0.0) == 0.0
+
+
 def test_to_dict_is_json_and_pool_dispatches():
     fit = pool(X, N, "bayes", tau_scale=0.5)
     out = json.loads(json.dumps(fit.to_dict(), allow_nan=False))

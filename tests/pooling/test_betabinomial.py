@@ -199,6 +199,19 @@ def test_two_trials_have_no_prediction_interval():
     assert any("three trials" in note for note in fit.notes)
 
 
+def test_a_cut_off_that_is_never_reached_gives_the_ends_of_the_scale():
+    fit = fit_betabinomial([1, 7], [9, 10], interval="profile-t", level=0.9999)
+    assert (fit.ci_low, fit.ci_high) == (0.0, 1.0)
+    assert "never falls" in " ".join(fit.notes)
+
+
+def test_prediction_reaches_the_ends_when_rho_is_large():
+    fit = fit_betabinomial([0, 300, 0, 299, 1], [300] * 5, interval="wald")
+    assert fit.details["rho"] > 0.5
+    assert 0.0 <= fit.pi_low < 1e-6
+    assert fit.pi_high > 1 - 1e-6
+
+
 def test_huge_beside_small():
     fit = fit_betabinomial([5, 3_000_000, 2], [10, 10_000_000, 30], interval="profile")
     assert 0 < fit.ci_low < fit.estimate < fit.ci_high < 1

@@ -417,6 +417,23 @@ def test_separated_reference_level_turns_contrasts_infinite():
     )
 
 
+@pytest.mark.parametrize("interval", ["profile", "profile-t"])
+def test_two_levels_of_which_one_is_empty(interval):
+    """What is left is the other level, so its interval is that of pooling it alone."""
+    x, n = np.array([2, 7, 5, 9, 0, 0]), np.array([12, 10, 14, 10, 9, 20])
+    fit = fit_moderators(x, n, moderators={"g": list("uuuuvv")}, interval=interval)
+    alone = pool(x[:4], n[:4], "glmm", interval="profile")
+    u, v = fit.subgroups
+    assert u["estimate"] == pytest.approx(alone.estimate, rel=1e-7)
+    assert fit.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-9)
+    if interval == "profile":
+        assert u["ci_low"] == pytest.approx(alone.ci_low, rel=1e-6)
+        assert u["ci_high"] == pytest.approx(alone.ci_high, rel=1e-6)
+    assert (v["estimate"], v["ci_low"]) == (0.0, 0.0)
+    # the empty level under the tau2 of the other: its likelihood alone falls with its mean
+    assert 0 < v["ci_high"] < u["estimate"]
+
+
 def test_separated_by_a_number():
     """All zero below a dose, all full above it: complete separation, nothing is left to fit."""
     x, n = np.array([0, 0, 0, 9, 8, 7]), np.array([9, 8, 7, 9, 8, 7])
@@ -428,12 +445,42 @@ def test_separated_by_a_number():
     json.dumps(fit.to_dict(), allow_nan=False)
 
 
+def test_separation_that_identifies_no_sign():
+    x, n = np.array([0, 0, 9, 8]), np.array([9, 8, 9, 8])
+    fit = fit_moderators(x, n, moderators={"dose": [-1.5, -0.5, 0.5, 1.5]})
+    assert fit.coefficients is None or fit.coefficients[1] == np.inf
+    assert fit.fitted == pytest.approx([0, 0, 1, 1])
+    assert fit.omnibus_p < 0.2
+    json.dumps(fit.to_dict(), allow_nan=False)
+
+
+def test_limits_that_do_not_exist_are_infinite_and_told():
+    x, n = np.array([0, 2, 0, 2, 1]), np.array([2, 2, 2, 2, 2])
+    fit = fit_moderators(x, n, moderators={"g": list("uvuvv")}, interval="profile-t", level=0.9999)
+    text = " ".join(fit.notes)
+    assert fit.tau2_ci[1] == np.inf
+    assert "no upper limit" in text
+    alone = fit_moderators(x, n, moderators={"dose": [3, 1, 4, 1, 5]}, interval="profile-t")
+    wide = fit_moderators(
+        x, n, moderators={"dose": [3, 1, 4, 1, 5]}, interval="profile-t", level=0.99999
+    )
+    assert not np.isfinite(wide.ci_high).all() or not np.isfinite(wide.ci_low).all()
+    assert wide.ci_low[1] <= alone.ci_low[1] < alone.ci_high[1] <= wide.ci_high[1]
+    assert "does not fall" in " ".join(wide.notes)
+    json.dumps(wide.to_dict(), allow_nan=False)
+
+
+def test_sidik_jonkman_of_identical_effects_is_zero():
+    fit = fit_moderators([5] * 6, [10] * 6, model="sj", moderators={"g": list("uuuvvv")})
+    assert fit.tau2 == 0.0
+
+
 def test_all_or_none_remainder_is_not_estimable():
     x, n = np.array([0, 9, 0, 8, 7, 0]), np.array([9, 9, 8, 8, 7, 9])
     fit = fit_moderators(x, n, moderators={"g": list("uuuvvv")})
     assert fit.coefficients is None
     assert not fit.converged
-    assert "grows without limit" in " ".join(fit.notes)
+    assert "no finite estimate" in " ".join(fit.notes)
     assert 0 <= fit.omnibus_p <= 1
     assert fit.to_frame().empty
     json.dumps(fit.to_dict(), allow_nan=False)
@@ -449,6 +496,31 @@ def test_all_zero_and_all_full(full):
     linear = fit_moderators(x, N, model="reml", moderators={"g": GROUP})
     assert linear.coefficients is not None
     assert "0.5 was added" in linear.notes[0]
+
+
+def test_counts_of_any_size():
+    x = np.array([0, 10**15, 0, 10**15, 1, 3])
+    n = np.array([10**15, 10**15, 10**15, 10**15, 2, 9])
+    fit = fit_moderators(x, n, moderators={"dose": [1, 2, 3, 1, 2, 3]}, interval="wald")
+    assert fit.tau2 > 100.0
+    assert np.isfinite(fit.coefficients).all()
+    assert fit.log_likelihood >= pool(x, n, "glmm", interval="wald").log_likelihood - 1e-6
+
+
+def test_two_maxima_are_told():
+    x, n, year, group = data("uneven")
+    fit = fit_moderators(x, n, moderators={"year": year, "group": group}, interval="wald")
+    assert "2 maxima" in " ".join(fit.notes)
+
+
+def test_residuals_of_zero_fall_back_to_wald():
+    x, n = np.full(6, 5), np.full(6, 10)
+    fit = fit_moderators(x, n, model="fe", moderators={"g": list("uuuvvv")}, interval="t")
+    hk = fit_moderators(
+        x, n, model="fe", moderators={"g": list("uuuvvv")}, interval="hartung-knapp"
+    )
+    assert hk.se == pytest.approx(fit.se)
+    assert "Wald" in " ".join(hk.notes)
 
 
 def test_identical_proportions():
