@@ -276,12 +276,21 @@ def ranges_table(dataset: Dataset) -> Html:
                 "All cohorts, clustered": "" if robust is None else _with_interval(robust),
             }
         )
-    notes = {
-        note
+    number = sorted(
+        robust.clusters
         for question in _questions()
         if (robust := choices.clustered(question.evidence, dataset.overlaps)) is not None
-        for note in robust.notes
-    }
+    )
+    note = (
+        "In parentheses after a range: the number of choices. Clustered: all cohorts of the "
+        "population, patients counted repeatedly, by REML on the logit with a variance robust to "
+        "dependence within a trial"
+    )
+    if number:
+        note += (
+            f"; with {number[0]} to {number[-1]} clusters that variance is itself uncertain and "
+            "tends to be too small"
+        )
     return tables.html_table(
         rows,
         "Range of the pooled estimate over all admissible choices",
@@ -289,9 +298,7 @@ def ranges_table(dataset: Dataset) -> Html:
         row_header="Outcome",
         numeric=[name for name in rows[0] if name != "Outcome"],
         stack=True,
-        note="In parentheses after a range: the number of choices. Clustered: all cohorts of the "
-        "population, patients counted repeatedly, by REML on "
-        "the logit with a variance robust to dependence within a trial. " + " ".join(sorted(notes)),
+        note=f"{note}.",
     )
 
 
