@@ -4,7 +4,7 @@
   code (`analysis.digest.inputs_digest`). A change of a data file, of a line in ``analysis/`` or of
   the requirements changes the digest: every chapter is then outdated and runs again.
 - Chapters that have to run do so several at a time (``BOOK_JOBS``, see `execution`).
-- When any chapter has changed, every page is written again: a page may quote another's numbers.
+- When a chapter has changed, pages that quote its numbers are written again too.
 - Every page shows the data version and its sha256, offers its executed notebook, and loads the
   math library only where it has an equation.
 - ``index.html`` at the top is the front page itself, not a redirect, and ``_data/`` has the files
@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
+import json
 import posixpath
 import re
 import shutil
@@ -27,9 +29,9 @@ from analysis.bookbuild import execution
 from analysis.digest import data_digest, data_version, files_digest, inputs_digest
 
 if TYPE_CHECKING:
+    from docutils import nodes
     from sphinx.application import Sphinx
     from sphinx.config import Config
-    from sphinx.environment import BuildEnvironment
 
 LOGGER = logging.getLogger(__name__)
 VENDOR = "_vendor"
@@ -48,7 +50,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", place_notebook_style)
     app.connect("env-before-read-docs", execute_outdated)
     app.connect("doctree-read", keep_executed_notebook)
-    app.connect("env-updated", rewrite_all)
+    app.connect("doctree-read", note_quotes)
+    app.connect("env-updated", name_pages_to_rewrite, priority=900)
     # before the theme makes its buttons, and after the math extension added its scripts
     app.connect("html-page-context", offer_notebook, priority=100)
     app.connect("html-page-context", show_data_version, priority=900)
@@ -144,13 +147,43 @@ def _chapter(env: Any, docname: str) -> execution.Chapter | None:
     return execution.Chapter(docname, path, notebook)
 
 
-def rewrite_all(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Name the pages to write again once any chapter was read again: all of them."""
-    if not getattr(app, "_book_outdated", True):
+def name_pages_to_rewrite(app: Sphinx, env: Any) -> list[str]:
+    """Name the pages that a change of other chapters changes.
+
+    Sphinx writes the chapters that it read again. A page that quotes numbers of another chapter
+    (glue) is written again as well; and every page is when anything changed that pages share:
+    titles, the table of contents, the numbers of figures and tables, references.
+    """
+    if not app._book_outdated:  # type: ignore[attr-defined]
         return []
-    # made anew with the pages; else it keeps the words that were in earlier versions of them
-    (Path(app.outdir) / "searchindex.js").unlink(missing_ok=True)
-    return sorted(env.found_docs)
+    shared = _shared_digest(env)
+    if shared != getattr(env, "book_shared", None):
+        env.book_shared = shared
+        return sorted(env.found_docs)
+    return sorted(name for name in env.found_docs if env.metadata[name].get("quotes_chapters"))
+
+
+def _shared_digest(env: Any) -> str:
+    standard, cite = env.domaindata["std"], env.domaindata["cite"]
+    parts = [
+        sorted((name, title.astext()) for name, title in env.titles.items()),
+        sorted(env.toctree_includes.items()),
+        sorted((name, data.get("myst_slugs")) for name, data in env.metadata.items()),
+        sorted((key, value) for key, value in standard["labels"].items()),
+        sorted((key, value) for key, value in standard["anonlabels"].items()),
+        sorted((name, repr(value)) for name, value in env.toc_secnumbers.items()),
+        sorted((name, repr(value)) for name, value in env.toc_fignumbers.items()),
+        [(item.citation_id, item.key, item.formatted_entry.label) for item in cite["citations"]],
+    ]
+    return hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()
+
+
+def note_quotes(app: Sphinx, doctree: nodes.document) -> None:
+    """Remember that a chapter quotes another one."""
+    from myst_nb.ext.glue.utils import PendingGlueReference
+
+    quotes = any(True for _ in doctree.findall(PendingGlueReference))
+    app.env.metadata[app.env.docname]["quotes_chapters"] = quotes
 
 
 def keep_executed_notebook(app: Sphinx, doctree: object) -> None:
@@ -253,6 +286,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         )
     _publish_data(Path(app.srcdir) / "data", outdir / "_data")
     _remove_leftovers(app, outdir)
+    _clean_search_index(outdir / "searchindex.js")
 
 
 _LINK = re.compile(
@@ -290,6 +324,18 @@ def relocate(page: str, folder: str) -> str:
         return f"{match['before']}{moved}{mark}{rest}{match['after']}"
 
     return _LINK.sub(replace, page)
+
+
+def _clean_search_index(path: Path) -> None:
+    """Remove words that only earlier versions of the pages had."""
+    before, after = "Search.setIndex(", ")"
+    text = path.read_text(encoding="utf-8")
+    if not (text.startswith(before) and text.endswith(after)):
+        raise ExtensionError(f"{path.name} is not in the form that this version of Sphinx writes")
+    index = json.loads(text[len(before) : -len(after)])
+    for name in ("terms", "titleterms"):
+        index[name] = {word: found for word, found in index[name].items() if found != []}
+    path.write_text(before + json.dumps(index, sort_keys=True) + after, encoding="utf-8")
 
 
 def _publish_data(source: Path, target: Path) -> None:
