@@ -33,6 +33,7 @@ TABLES = (
     "overlaps",
     "pipeline",
     "published_pools",
+    "claims",
 )
 PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
 # plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like
@@ -52,6 +53,7 @@ NEEDED = {
     "pipeline": "trial_id target construct phase population status report_id locator",
     "published_pools": "pool_id report_id outcome outcome_label group_label disease kind k events "
     "total percent ci_low ci_high i2 q q_p model transform estimand_id locator note",
+    "claims": "claim_id report_id locator claim kind check args",
 }
 NEEDED_TYPE = {
     **dict.fromkeys(("events", "total", "n_enrolled", "n_infused", "n_evaluable"), "integer"),
@@ -117,7 +119,8 @@ class Dataset:
 
     Attributes
     ----------
-    reports, outcomes, cohorts, extraction, overlaps, pipeline, published_pools : pandas.DataFrame
+    reports, outcomes, cohorts, extraction, overlaps, pipeline : pandas.DataFrame
+    published_pools, claims : pandas.DataFrame
         The tables, in file order, with the columns of the schema: integers as ``Int64``,
         numbers as ``float64``, text as ``string``; missing cells are missing values.
         ``extraction`` has one more column, ``percent_printed``: the percentage as text with
@@ -137,6 +140,7 @@ class Dataset:
     overlaps: pd.DataFrame
     pipeline: pd.DataFrame
     published_pools: pd.DataFrame
+    claims: pd.DataFrame
     version: str
     sha256: str
     schema: dict
