@@ -147,7 +147,7 @@ def populations_differ(
     low, high = sorted(math.exp(sign * float(x)) for x in (fit.ci_low[1], fit.ci_high[1]))
     ratio = math.exp(sign * float(fit.coefficients[1]))
     said = (
-        f"odds ratio between trials {number(ratio, 2)} "
+        f"odds ratio between trials {_ratio(ratio)} "
         f"({number(low, 2)} to {_ratio(high)}), "
         f"{len(groups[a])} against {count(len(groups[b]), 'trial')}, "
         f"{_leaning(direction, low, high, 1)}; {NOT_RANDOMIZED}"
