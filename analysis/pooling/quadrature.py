@@ -252,17 +252,20 @@ def _locate(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
     return delta - gap[0], delta + gap[1], step
 
 
-def _plan(t: Trials, mu, low, high, step, tol: float):
+def _plan(t: Trials, mu, tau, low, high, step, tol: float):
     """Node counts and kind of spacing of each row.
 
     Uniform spacing serves almost always. For a trial with no events (or only events) under a
     wide normal the integrand has a normal tail of length ``tau`` beside an edge of width 1:
-    there the nodes follow ``theta = ref + 2 sinh(s)``, dense at the edge and sparse in the tail.
+    there the nodes follow ``theta = ref + 2 sinh(s)``, dense at the edge and sparse in the tail,
+    provided that the spacing still resolves the normal (``tau``: the smallest in play).
     """
     need = np.ceil((high - low) / step).astype(np.int64) + 1
     bent = ((t.x == 0) | (t.x == t.n)) & (need > 60)
     if bent.any():
         width = _BENT_STEP * TOLERANCE / tol
+        span = np.abs(mu - t.ref) + 2.0 * tau + _BENT_SCALE
+        bent &= span * width <= 0.6 * np.pi * np.sqrt(2.0 / tol) * tau
         s0 = np.arcsinh((mu + low - t.ref) / _BENT_SCALE)
         s1 = np.arcsinh((mu + high - t.ref) / _BENT_SCALE)
         other = np.ceil((s1 - s0) / width).astype(np.int64) + 1
@@ -308,7 +311,7 @@ def _nodes(t: Trials, mu, low, high, bent: bool, nodes: int):
 def _rows(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
     """Yield ``(index, nodes as deviations, log weights)`` for groups of rows."""
     low, high, step = _locate(t, mu, tau2, tol)
-    need, bent = _plan(t, mu, low, high, step, tol)
+    need, bent = _plan(t, mu, np.sqrt(tau2), low, high, step, tol)
     for index, kind, nodes in _batches(need, bent.astype(np.int8)):
         part = t.take(index)
         yield index, *_nodes(part, mu[index], low[index], high[index], kind == 1, nodes)
@@ -488,7 +491,7 @@ class Panel:
         step = step.reshape(4, size).min(axis=0)
         center = 0.5 * (mu_low + mu_high)
         low, high = low - center, high - center
-        need, bent = _plan(trials, center, low, high, step, tol)
+        need, bent = _plan(trials, center, np.sqrt(tau2_low), low, high, step, tol)
         wide = _is_wide(trials, np.sqrt(tau2_low * tau2_high))
         self.groups = []
         for index, kind, nodes in _batches(need, bent + 2 * wide):

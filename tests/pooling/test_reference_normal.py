@@ -82,7 +82,9 @@ def test_freeman_tukey_inverse_agrees_with_metafor(counts, metafor):
     expected = [values["p_harmonic"], values["p_harmonic_low"], values["p_harmonic_high"]]
     np.testing.assert_allclose([fit.estimate, fit.ci_low, fit.ci_high], expected, rtol=1e-12)
     np.testing.assert_allclose(fit.details["by_ft_n"]["harmonic"], expected, rtol=1e-12)
-    np.testing.assert_allclose(fit.details["ft_n"], 5 / (4 / 10 - 1 / 10 + 1 / 15 + 2 / 20 - 1 / 10))
+    np.testing.assert_allclose(
+        fit.details["ft_n"], 5 / (4 / 10 - 1 / 10 + 1 / 15 + 2 / 20 - 1 / 10)
+    )
 
 
 # PyMARE leaves a file of its own open while it is imported
