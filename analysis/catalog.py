@@ -219,7 +219,7 @@ def dictionary(dataset: Dataset) -> Html:
 def downloads(dataset: Dataset) -> Html:
     """Links to the files of the data package, which the build copies into the book."""
     names = [resource["path"] for resource in dataset.schema["resources"]]
-    names += ["datapackage.json", "estimates.csv", "estimates.json"]
+    names += ["datapackage.json", "estimates.csv", "estimates.json", "conflicts.csv"]
     items = "".join(
         f'<li><a href="../_data/{attribute(name)}" download>{escape(name)}</a></li>'
         for name in names

@@ -42,22 +42,68 @@ def _load(data: Path) -> Any:
 
 @app.command("check")
 def check_command(data: DataOption = DATA_DIR) -> None:
-    """Validate the data package; print each finding on a line; end with 1 if there is any."""
-    findings = check(data)
-    if not findings:
-        from analysis.reconcile import check_percentages
+    """Validate the data package, then hold the figures of the sources to one another.
 
+    A defect of the data is printed with file, row and column and ends with 1. Figures that are
+    impossible or contradict each other are listed by kind; those without a resolution are marked
+    open, and neither ends with 1.
+    """
+    from analysis import reconcile
+    from analysis.conflicts import resolved, unmatched
+
+    problems = check(data)
+    if not problems:
         dataset = load(data)
-        findings = check_percentages(dataset)
-    for finding in findings:
-        print(finding)
-    if findings:
-        raise fail(f"{len(findings)} finding{'s' if len(findings) > 1 else ''} in the data package")
+        problems = reconcile.check_percentages(dataset)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise fail(f"{len(problems)} finding{'s' if len(problems) > 1 else ''} in the data package")
+    found = reconcile.discrepancies(dataset)
+    known = resolved(dataset)
+    for kind, heading in reconcile.KINDS.items():
+        members = [entry for entry in found if entry.kind == kind]
+        if members:
+            print(f"{heading} ({len(members)})")
+        for entry in members:
+            print(f"  {entry}{'' if entry.id in known else ' [open]'}")
+    for problem in unmatched(dataset, found):
+        print(problem)
+    undecided = sum(entry.id not in known for entry in found)
+    print(
+        f"{len(found)} findings about the sources: {len(found) - undecided} resolved, "
+        f"{undecided} open"
+    )
     print(
         f"data package {dataset.version} is valid: {len(dataset.extraction)} figures, "
         f"{len(dataset.cohorts)} cohorts, {len(dataset.reports)} reports, "
         f"sha256 {dataset.sha256[:12]}"
     )
+
+
+@app.command("conflicts")
+def conflicts_command(
+    write: Annotated[
+        bool, typer.Option("--write", help="Pin the recomputed findings in the data folder.")
+    ] = False,
+    data: DataOption = DATA_DIR,
+) -> None:
+    """Recompute the findings about the sources and what they do to the pooled estimates.
+
+    Compare them with data/conflicts.csv; end with 1 if any differs.
+    """
+    from analysis import conflicts
+
+    found = conflicts.conflicts(_load(data))
+    if write:
+        print(f"wrote {conflicts.write(found, data)}")
+        return
+    moved = conflicts.compare(found, data)
+    for line in moved:
+        print(line)
+    if moved:
+        raise fail(f"{len(moved)} differences from data/{conflicts.FILE}")
+    print(f"{len(found)} findings agree with data/{conflicts.FILE}")
 
 
 @app.command("estimates")

@@ -34,6 +34,7 @@ TABLES = (
     "pipeline",
     "published_pools",
     "claims",
+    "resolutions",
 )
 PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
 # plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like
@@ -54,6 +55,7 @@ NEEDED = {
     "published_pools": "pool_id report_id outcome outcome_label group_label disease kind k events "
     "total percent ci_low ci_high i2 q q_p model transform estimand_id locator note",
     "claims": "claim_id report_id locator claim kind check args",
+    "resolutions": "finding_id resolution classification reason",
 }
 NEEDED_TYPE = {
     **dict.fromkeys(("events", "total", "n_enrolled", "n_infused", "n_evaluable"), "integer"),
@@ -120,7 +122,7 @@ class Dataset:
     Attributes
     ----------
     reports, outcomes, cohorts, extraction, overlaps, pipeline : pandas.DataFrame
-    published_pools, claims : pandas.DataFrame
+    published_pools, claims, resolutions : pandas.DataFrame
         The tables, in file order, with the columns of the schema: integers as ``Int64``,
         numbers as ``float64``, text as ``string``; missing cells are missing values.
         ``extraction`` has one more column, ``percent_printed``: the percentage as text with
@@ -141,6 +143,7 @@ class Dataset:
     pipeline: pd.DataFrame
     published_pools: pd.DataFrame
     claims: pd.DataFrame
+    resolutions: pd.DataFrame
     version: str
     sha256: str
     schema: dict

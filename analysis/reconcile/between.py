@@ -68,7 +68,7 @@ def _difference(package: Package, rows: list[Record], used: Record) -> Discrepan
     size, unit = difference([(first, used)]), "points"
     if size is None:
         size, unit = abs((first.value or 0) - (used.value or 0)), first.unit or ""
-    message = f"{first.report_id} has {_short(named)}, {used.report_id} has {_short(used)}"
+    message = f"{named.report_id} has {_short(named)}, {used.report_id} has {_short(used)}"
     if first.report_id == used.report_id:
         message = f"{first.report_id} has {_short(first)} in one place, {_short(used)} in another"
     alternatives: tuple[Alternative, ...] = ()

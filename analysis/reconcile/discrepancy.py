@@ -134,4 +134,5 @@ class Discrepancy:
     alternatives: tuple[Alternative, ...] = field(default=())
 
     def __str__(self) -> str:
-        return f"data/extraction.csv, row {self.line}, column {self.column}: {self.message}"
+        where = f"data/extraction.csv, row {self.line}, column {self.column}"
+        return f"{where} ({self.cohort_id}, {self.outcome}): {self.message}"

@@ -231,6 +231,7 @@ def _wrong_set(
                     f"{r.percent}% of {n}, to the nearest patient",
                 )
                 for r in members
+                if r in questioned
             )
         ),
     )
