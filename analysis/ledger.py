@@ -194,12 +194,16 @@ def verdicts(entries: Sequence[Entry]) -> Html:
 
 def by_kind(entries: Sequence[Entry]) -> Html:
     """Tabulate the verdicts by kind of claim."""
-    return _cross(entries, "Kind of claim", lambda e: KINDS[e.kind], list(KINDS.values()), "kinds")
+    return _cross(
+        entries, "Kind of claim", lambda e: KINDS[e.kind], list(KINDS.values()), "Verdicts by kind"
+    )
 
 
 def by_basis(entries: Sequence[Entry]) -> Html:
     """Tabulate the verdicts by what they rest on."""
-    return _cross(entries, "Rests on", lambda e: e.verdict.basis, BASES, "bases")
+    return _cross(
+        entries, "Rests on", lambda e: e.verdict.basis, BASES, "Verdicts by what they rest on"
+    )
 
 
 def _cross(
@@ -207,7 +211,7 @@ def _cross(
     head: str,
     group: Callable[[Entry], str],
     order: Sequence[str],
-    anchor: str,
+    caption: str,
 ) -> Html:
     counts = Counter((group(entry), entry.verdict.verdict) for entry in entries)
     used = [name for name in order if any(counts[name, v] for v in VERDICTS)]
@@ -219,34 +223,32 @@ def _cross(
     ]
     return tables.html_table(
         rows,
-        f"Verdicts: {head.lower()}",
-        id=anchor,
+        caption,
+        id=head.split()[0].lower(),
         row_header=head,
         stack=True,
         csv=tables.to_csv(rows),
     )
 
 
-def failing(entries: Sequence[Entry]) -> Html:
-    """Tabulate the claims that a primary source contradicts or that arithmetic rules out."""
+def failing(entries: Sequence[Entry], verdict: str) -> Html:
+    """Tabulate the claims with one verdict, with what decides each."""
     rows = [
         {
             "Claim": entry.claim,
-            "Review": _review(entry.report_id),
-            "Verdict": entry.verdict.verdict,
             "What decides it": entry.verdict.number,
+            "Review": Html(f"{escape(_review(entry.report_id))}, {escape(entry.locator)}"),
             "Rows": _rows(entry),
         }
-        for verdict in (CONTRADICTED, IMPOSSIBLE)
         for entry in entries
         if entry.verdict.verdict == verdict
     ]
     if not rows:
-        return Html("<p>Every claim stands, stands corrected, or cannot be decided.</p>")
+        return Html(f"<p>No claim is {escape(verdict)}.</p>")
     return tables.html_table(
         rows,
-        "Claims that do not hold",
-        id="failing",
+        f"{verdict[0].upper()}{verdict[1:]}",
+        id=verdict.split()[0],
         row_header="Claim",
         stack=True,
     )
@@ -296,9 +298,22 @@ def browse(entries: Sequence[Entry]) -> Html:
 
 
 def _rows(entry: Entry) -> Html:
-    """Link the rows of the extraction that bear on a claim."""
-    links = [
-        f'<a href="data.html#{attribute(name)}">{escape(name.split(".")[2])}</a>'
-        for name in entry.verdict.records
-    ]
-    return Html(", ".join(links))
+    """Link the rows of the extraction that bear on a claim, report by report."""
+    by_report: dict[str, list[str]] = {}
+    for name in entry.verdict.records:
+        by_report.setdefault(name.split(".")[2], []).append(name)
+    parts = []
+    for report, names in by_report.items():
+        if len(names) == 1:
+            parts.append(_link(names[0], report))
+        else:
+            numbers = " ".join(
+                _link(name, str(i), f"{report}, row {i}") for i, name in enumerate(names, 1)
+            )
+            parts.append(f"{escape(report)} {numbers}")
+    return Html(", ".join(parts))
+
+
+def _link(record_id: str, text: str, said: str = "") -> str:
+    spoken = f' aria-label="{attribute(said)}"' if said else ""
+    return f'<a href="data.html#{attribute(record_id)}"{spoken}>{escape(text)}</a>'

@@ -15,12 +15,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.claims import checks, comparisons, figures
-from analysis.claims.verdict import BASES, VERDICTS, Verdict
+from analysis.claims.verdict import BASES, CONTRADICTED, IMPOSSIBLE, VERDICTS, Verdict
 
 if TYPE_CHECKING:
     from analysis.data import Dataset
 
-__all__ = ["BASES", "CHECKS", "VERDICTS", "Entry", "Verdict", "decide", "ledger", "parse_args"]
+__all__ = [
+    "BASES",
+    "CHECKS",
+    "CONTRADICTED",
+    "IMPOSSIBLE",
+    "VERDICTS",
+    "Entry",
+    "Verdict",
+    "decide",
+    "ledger",
+    "parse_args",
+]
 
 NAME = re.compile(r"[a-z_]+")
 

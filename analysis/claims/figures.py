@@ -56,8 +56,9 @@ class Figure:
     level : str
         `OWN`, `SECOND_HAND`, `REVIEW` or `SAME_REVIEW`: how near to the trial its document is,
         seen from the review that is checked; empty for the checked figure itself.
-    derived : bool
-        The document prints a percentage; the count was worked out from it.
+    origin : str
+        ``derived`` where the document prints a percentage and the count was worked out from it,
+        ``inferred`` where the denominator was.
     """
 
     record_id: str
@@ -73,7 +74,7 @@ class Figure:
     text: str
     months: float | None
     criteria: str
-    derived: bool = False
+    origin: str = ""
 
     def said(self, source: bool = True) -> str:
         """Write the figure with its source: ``8 of 14 (57.1%) in porter-2015``.
@@ -82,7 +83,7 @@ class Figure:
         """
         if self.value is not None:
             shown = f"{self.value} {self.unit}".strip()
-        elif self.derived and self.percent and self.events is not None and self.total:
+        elif self.origin == "derived" and self.percent and self.events is not None and self.total:
             shown = f"{self.percent}% ({self.events} of {self.total})"
         elif self.events is not None and self.total is not None:
             shown = f"{self.events} of {self.total} ({pct(self.events / self.total, 1)})"
@@ -210,7 +211,7 @@ def _figure(dataset: Dataset, row: Any, claimant: str) -> Figure:
         text=_present(row.value_text) or "",
         months=None if _present(row.timepoint_months) is None else float(row.timepoint_months),
         criteria=_present(row.criteria) or "",
-        derived=str(row.origin) == "derived",
+        origin=str(row.origin),
     )
 
 
@@ -246,7 +247,12 @@ def _match(claim: Figure, row: Figure) -> str | None:
         if row.value is None:
             return None
         return SAME if _agree(claim.value, row.value) else DIFFERS
-    if claim.percent is not None and claim.events is not None and row.derived and row.percent:
+    if (
+        claim.percent is not None
+        and claim.events is not None
+        and row.origin == "derived"
+        and row.percent
+    ):
         return SAME if _agree(claim.percent, row.percent) else DIFFERS
     if claim.percent is not None and row.events is not None and row.total is not None:
         fits = _shortened(row.events, row.total, claim.percent)
@@ -366,6 +372,9 @@ def _own(claim: Figure, rows: list[Figure]) -> tuple[list[Figure], list[Figure]]
         mine = _match(claim, row) in (SAME, CUT) and row.months == claim.months
         if mine and claim.total is not None and row.total is not None:
             mine = claim.total == row.total
+        if row.origin == "inferred" and row.percent is not None and row.months == claim.months:
+            # the review prints the percentage; the denominator on record is not from its text
+            mine = claim.percent is not None and _agree(claim.percent, row.percent)
         (own if mine else others).append(row)
     return own, others
 
