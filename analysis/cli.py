@@ -41,7 +41,12 @@ def _load(data: Path) -> Any:
 
 
 @app.command("check")
-def check_command(data: DataOption = DATA_DIR) -> None:
+def check_command(
+    data: DataOption = DATA_DIR,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Count the findings instead of listing them.")
+    ] = False,
+) -> None:
     """Validate the data package, then hold the figures of the sources to one another.
 
     A defect of the data is printed with file, row and column and ends with 1. Figures that are
@@ -65,7 +70,7 @@ def check_command(data: DataOption = DATA_DIR) -> None:
         members = [entry for entry in found if entry.kind == kind]
         if members:
             print(f"{heading} ({len(members)})")
-        for entry in members:
+        for entry in [] if brief else members:
             print(f"  {entry}{'' if entry.id in known else ' [open]'}")
     for problem in unmatched(dataset, found):
         print(problem)

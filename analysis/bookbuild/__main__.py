@@ -119,7 +119,7 @@ def check_data(stamp: Path, environment: dict[str, str], say: Callable[[str], No
         say("the data package is unchanged since it was checked")
         return True
     say("checking the data package")
-    command = [sys.executable, "-m", "analysis", "check"]
+    command = [sys.executable, "-m", "analysis", "check", "--brief"]
     if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
         return False
     stamp.write_text(digest, encoding="utf-8")
