@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc
 
+from . import engine
 from . import quadrature as quad
 from ._stats import t_quantile, z_quantile
 from ._validate import check_choice, check_counts, check_level
@@ -128,9 +129,10 @@ def pool_many(
     b, k = x.shape
     out = _blank(b)
     if model == "glmm":
+        table = engine.ScanTable(x, n, x.size) if k > 1 and b > 1 else None
         for start in range(0, b, CHUNK):
             part = slice(start, start + CHUNK)
-            made = _glmm(x[part], n[part], interval, level, tau2_interval)
+            made = _glmm(x[part], n[part], interval, level, tau2_interval, table)
             for name, values in made.items():
                 out[name][part] = values
     elif model in NORMAL and k > 1:
@@ -183,9 +185,9 @@ def _boundary_p(lrt: np.ndarray) -> np.ndarray:
     return np.where(lrt > 0, 0.5 * chdtrc(1, np.maximum(lrt, 0.0)), np.where(lrt == 0, 1.0, np.nan))
 
 
-def _glmm(x, n, interval: str, level: float, tau2_interval: bool) -> dict[str, np.ndarray]:
+def _glmm(x, n, interval, level, tau2_interval, table) -> dict[str, np.ndarray]:
     b, k = x.shape
-    a = glmm_arrays(x, n, interval, level, tau2_interval=tau2_interval)
+    a = glmm_arrays(x, n, interval, level, tau2_interval=tau2_interval, table=table)
     out = _blank(b)
     status = a["status"]
     out["status"] = status

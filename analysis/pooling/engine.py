@@ -24,6 +24,7 @@ __all__ = [
     "TAU_CAP",
     "Maxima",
     "Points",
+    "ScanTable",
     "bartlett_factor",
     "maximize",
     "profile_limits",
@@ -136,7 +137,7 @@ def _start(trials: quad.Trials, v: np.ndarray) -> np.ndarray:
     x, n = trials.x + 0.25, trials.n + 0.5
     y = np.log(x) - np.log(n - x)
     w = 1.0 / (v[:, :, None] + (n / (x * (n - x)))[:, None, :])
-    return np.where(v == 0, _pooled_logit(trials)[:, None], (w * y[:, None, :]).sum(2) / w.sum(2))
+    return (w * y[:, None, :]).sum(axis=2) / w.sum(axis=2)
 
 
 def profile_mean(trials: quad.Trials, v: np.ndarray, mu: np.ndarray, tol: float = SCAN):
@@ -172,17 +173,125 @@ def profile_mean(trials: quad.Trials, v: np.ndarray, mu: np.ndarray, tol: float 
     return mu, value, slope
 
 
-def maximize(trials: quad.Trials) -> Maxima:
+class ScanTable:
+    """The scan over tau2 of many data sets whose trials repeat few pairs of counts.
+
+    For each distinct pair (x, n), each tau2 of a common grid and equally spaced means, the log
+    marginal likelihood and its derivatives are tabulated once. A data set adds up its rows;
+    cubic Hermite interpolation gives the maximizing mean, the profile value and its derivative.
+    Only the scan uses the table: maxima are refined from exact evaluations as ever.
+    """
+
+    def __init__(self, x: np.ndarray, n: np.ndarray, limit: int) -> None:
+        self.radix = int(n.max()) + 1
+        self.keys = np.unique(n * self.radix + x)
+        self.usable = False
+        pairs = quad.prepare(self.keys % self.radix, self.keys // self.radix)
+        grid = tau2_grid(quad.Trials(*(getattr(pairs, name)[None, :] for name in quad.FIELDS)))[0]
+        tau = np.sqrt(grid[1:])
+        low = float(pairs.ref.min()) - 0.3 - 0.7 * tau
+        high = float(pairs.ref.max()) + 0.3 + 0.7 * tau
+        count = int(np.ceil(((high - low) / (0.3 + 0.25 * tau)).max())) + 1
+        if self.keys.size * count > limit or self.keys.size * count * tau.size > 6_000_000:
+            return
+        self.usable = True
+        self.grid, self.count, self.low = grid, count, low
+        self.step = (high - low) / (count - 1)
+        mean = low[:, None] + self.step[:, None] * np.arange(count)
+        wide = quad.Trials(*(getattr(pairs, name)[:, None, None] for name in quad.FIELDS))
+        d = quad.derivatives(wide, mean[None], grid[None, 1:, None], tol=SCAN)
+        self.parts = [a.reshape(self.keys.size, -1) for a in (d.value, d.mu, d.mu_mu, d.v, d.mu_v)]
+
+    def scan(self, x: np.ndarray, n: np.ndarray):
+        """``(mu, value, slope)`` of shape (B, G - 1) and which data sets the table covers."""
+        index = np.searchsorted(self.keys, n * self.radix + x)
+        b, k = index.shape
+        g, j = self.grid.size - 1, self.count
+        value, score, bend, slope, cross = self.parts
+        total = score[index[:, 0]]
+        for i in range(1, k):
+            total += score[index[:, i]]
+        total = total.reshape(b, g, j)
+        rises = (total > 0).sum(axis=2)
+        covered = ((rises > 0) & (rises < j)).all(axis=1)
+        at = np.clip(rises - 1, 0, j - 2)
+        flat = (np.arange(g) * j + at)[:, None, :]
+        rows = index[:, :, None]
+
+        def pick(table, shift):
+            return table[rows, flat + shift].sum(axis=1)
+
+        h = self.step
+        s0 = np.take_along_axis(total, at[:, :, None], 2)[:, :, 0]
+        s1 = np.take_along_axis(total, at[:, :, None] + 1, 2)[:, :, 0]
+        b0, b1 = h * pick(bend, 0), h * pick(bend, 1)
+        t = np.clip(s0 / np.where(s0 > s1, s0 - s1, 1.0), 0.0, 1.0)
+        for _ in range(3):
+            f, df = _hermite(t, s0, s1, b0, b1)
+            t = np.clip(t - f / np.minimum(df, -1e-300), 0.0, 1.0)
+        v, _ = _hermite(t, pick(slope, 0), pick(slope, 1), h * pick(cross, 0), h * pick(cross, 1))
+        top, _ = _hermite(t, pick(value, 0), pick(value, 1), h * s0, h * s1)
+        return self.low + h * (at + t), top, v, covered
+
+
+def _hermite(t, f0, f1, d0, d1):
+    """Cubic through values and scaled slopes at 0 and 1, with its derivative in t."""
+    u = f1 - f0
+    a = d0 + d1 - 2.0 * u
+    b = 3.0 * u - 2.0 * d0 - d1
+    return f0 + t * (d0 + t * (b + t * a)), d0 + t * (2.0 * b + 3.0 * t * a)
+
+
+def _scan(trials: quad.Trials, table: ScanTable | None):
+    """``(grid, mu, value, slope)`` of shape (B, G): the profile over tau2 to scan accuracy."""
+    if table is None or not table.usable:
+        return _scan_directly(trials)
+    b, g = trials.x.shape[0], table.grid.size
+    x, n = trials.x.astype(np.int64), trials.n.astype(np.int64)
+    grid = np.broadcast_to(table.grid, (b, g)).copy()
+    mu, value, slope = (np.zeros((b, g)) for _ in range(3))
+    mu[:, 1:], value[:, 1:], slope[:, 1:], covered = table.scan(x, n)
+    rest = np.flatnonzero(~covered)
+    if rest.size:
+        mu[rest], value[rest], slope[rest] = _scan_directly(trials.take(rest), grid[rest])[1:]
+    return grid, mu, value, slope
+
+
+def _scan_directly(trials: quad.Trials, grid: np.ndarray | None = None, tol: float = SCAN):
+    if grid is None:
+        grid = tau2_grid(trials)
+    start = _start(trials, grid[:, 1:])
+    tall = _repeat(trials, grid.shape[1] - 1)
+    found = profile_mean(tall, grid[:, 1:].ravel(), start.ravel(), tol)
+    out = [np.zeros(grid.shape) for _ in range(3)]
+    for full, part in zip(out, found, strict=True):
+        full[:, 1:] = part.reshape(start.shape)
+    return grid, *out
+
+
+def maximize(trials: quad.Trials, table: ScanTable | None = None) -> Maxima:
     """Global maximum over (mu, tau2 >= 0) of each data set.
 
-    Needs, in every data set, a trial with ``0 < x < n``; then a finite maximum exists.
+    Needs, in every data set, a trial with ``0 < x < n``; then a finite maximum exists. ``table``
+    speeds up the scan where many data sets share pairs of counts.
     """
-    grid = tau2_grid(trials)
-    b, g = grid.shape
-    tall = _repeat(trials, g)
-    mu, value, slope = (
-        a.reshape(b, g) for a in profile_mean(tall, grid.ravel(), _start(trials, grid).ravel())
-    )
+    made = _maximize(trials, _scan(trials, table))
+    again = np.flatnonzero(~made.settled)
+    if again.size:
+        # a maximum next to a value of the grid can escape a scan of moderate precision
+        part = trials.take(again)
+        fresh = _maximize(part, _scan_directly(part, made.grid[again], quad.TOLERANCE))
+        better = fresh.settled | (fresh.best.value >= made.best.value[again])
+        use, rows = np.flatnonzero(better), again[better]
+        made.best.put(rows, fresh.best.take(use))
+        for name in ("grid_mu", "grid_value", "modes", "settled"):
+            getattr(made, name)[rows] = getattr(fresh, name)[use]
+    return made
+
+
+def _maximize(trials: quad.Trials, scan) -> Maxima:
+    grid, mu, value, slope = scan
+    b = grid.shape[0]
     zero = evaluate(trials, _pooled_logit(trials), np.zeros(b))
     slope[:, 0], value[:, 0], mu[:, 0] = zero.g_v, zero.value, zero.mu
     fit, col = np.nonzero((slope[:, :-1] > 0) & (slope[:, 1:] <= 0))
@@ -240,7 +349,7 @@ def _extend(trials, rows, grid, mu, slope, settled):
 def _refine(trials, v0, v1, m0, m1, s0, s1) -> tuple[Points, np.ndarray]:
     """Newton's iteration in (mu, log tau2), kept within brackets of tau2."""
     size = v0.size
-    low, high = v0 / 1.02, v1 * 1.02
+    low, high = v0 / 1.25, v1 * 1.25
     share = np.clip(s0 / np.maximum(s0 - s1, 1e-300), 0.02, 0.98)
     v = np.where(
         v0 > 0,

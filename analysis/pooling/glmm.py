@@ -60,7 +60,13 @@ def half_cut(interval: str, level: float, k: int) -> float:
 
 
 def glmm_arrays(
-    x: np.ndarray, n: np.ndarray, interval: str, level: float, *, tau2_interval: bool = True
+    x: np.ndarray,
+    n: np.ndarray,
+    interval: str,
+    level: float,
+    *,
+    tau2_interval: bool = True,
+    table: engine.ScanTable | None = None,
 ) -> dict[str, np.ndarray]:
     """Fit B data sets of k trials at once; everything on the link scale.
 
@@ -72,6 +78,8 @@ def glmm_arrays(
         As in :func:`fit_glmm`.
     tau2_interval : bool
         Whether to compute the profile limits of tau2.
+    table : engine.ScanTable, optional
+        Made from a superset of these counts; only saves time.
 
     Returns
     -------
@@ -103,7 +111,7 @@ def glmm_arrays(
     out["settled"] = np.zeros(b, dtype=bool)
     fine = np.flatnonzero(status == OK)
     if fine.size:
-        _regular(out, fine, x[fine], n[fine], interval, level, tau2_interval)
+        _regular(out, fine, x[fine], n[fine], interval, level, tau2_interval, table)
     if k > 1:
         drop = half_cut(interval, level, k)
         for kind, sign in ((EMPTY, 1.0), (FULL, -1.0)):
@@ -127,10 +135,10 @@ def glmm_arrays(
     return out
 
 
-def _regular(out, rows, x, n, interval, level, tau2_interval) -> None:
+def _regular(out, rows, x, n, interval, level, tau2_interval, table) -> None:
     k = x.shape[1]
     trials = quad.prepare(x, n)
-    top = engine.maximize(trials)
+    top = engine.maximize(trials, table)
     p = top.best
     inner = p.v > 0
     # inverse observed information; at the boundary that of mu alone (see fit_glmm)

@@ -51,6 +51,8 @@ __all__ = [
 TOLERANCE = 34.0
 WINDOW = 36.0
 _CHUNK = 24_000
+_BLOCK = 6_000
+_TINY = 1e-26  # a variance below this is 0 to all digits
 _LARGE = 1_000  # totals above this take the slower, fully accurate logarithm
 _BENT_SCALE = 2.0
 _BENT_STEP = 0.08
@@ -201,26 +203,47 @@ def _score(t: Trials, theta: np.ndarray):
     return u, t.n * s * (1.0 - s)
 
 
+def _both(t: Trials, theta: np.ndarray):
+    """Log-likelihood relative to the reference, score and information in one pass."""
+    if t.n.max() > _LARGE:
+        g, s, up, y = _relative(theta, t.x, t.n, t.ref, t.p, t.q)
+        expected = t.n * s
+        return g, np.where(up, expected - y, y - expected), expected * (1.0 - s)
+    e = np.exp(np.minimum(theta, 40.0))
+    over = 1.0 + e
+    expected = t.n * (e / over)
+    g = t.x * theta - t.n * np.log(over) + t.shift
+    if theta.max() > 40.0:
+        g -= t.n * np.maximum(theta - 40.0, 0.0)
+    return g, t.x - expected, expected / over
+
+
+_SIDES = np.array([[-1.0], [1.0]])
+
+
 def _locate(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
-    """Mode (as a deviation from mu), window ends (same) and step needed. Flat arrays."""
+    """Ends of the window (as deviations from mu) and the step needed. Flat arrays."""
     inv = 1.0 / tau2
-    # bracket of the mode: the score changes sign between 0 and tau2 * score(mu)
-    u0, info0 = _score(t, mu)
-    far = tau2 * u0
-    lo = np.minimum(0.0, far)
-    hi = np.maximum(0.0, far)
+    # The score lies between x - n and x, which brackets the mode; with events and non-events
+    # it also lies between mu and the observed logit.
+    lo, hi = tau2 * (t.x - t.n), tau2 * t.x
+    gap = t.ref - mu
+    inner = (t.x > 0) & (t.x < t.n)
+    lo = np.where(inner, np.minimum(gap, 0.0), lo)
+    hi = np.where(inner, np.maximum(gap, 0.0), hi)
     weight = t.n * t.p * t.q
-    delta = np.clip((t.ref - mu) * (weight / (weight + inv)), lo, hi)
-    info = info0
+    delta = np.minimum(np.maximum(gap * (weight / (weight + inv)), lo), hi)
     moved = np.full(delta.shape, np.inf)
-    for _ in range(80):
+    close = 0.3 if tol < 20.0 else 0.1
+    for _ in range(120):
         u, info = _score(t, mu + delta)
         slope = u - delta * inv
         lo = np.where(slope >= 0, delta, lo)
         hi = np.where(slope <= 0, delta, hi)
         curvature = info + inv
-        new = delta + slope / curvature
-        move = np.abs(new - delta)
+        move = slope / curvature
+        new = delta + move
+        move = np.abs(move)
         # halve the bracket where Newton's step leaves it or does not shrink
         halve = (new < lo) | (new > hi) | (move > 0.5 * moved)
         if halve.any():
@@ -228,26 +251,24 @@ def _locate(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
             move = np.abs(new - delta)
         moved = move
         delta = new
-        if (move * np.sqrt(curvature) < 0.05).all():
+        if (move * np.sqrt(curvature) < close).all():
             break
-    _, info = _score(t, mu + delta)
+    top, _, info = _both(t, mu + delta)
     sd = 1.0 / np.sqrt(info + inv)
     y = np.minimum(1.3, 0.95 * sd * np.sqrt(2.0 * tol))
     step = 2.0 * np.pi * y / (tol - info * np.log(np.cos(y)) + 0.5 * y * y * inv)
     cut = WINDOW if tol >= TOLERANCE else tol + 2.0
-    top = _log_likelihood(mu + delta, *_row(t))
-    target = top - 0.5 * delta * delta * inv - cut
+    half_inv = 0.5 * inv
+    target = top - half_inv * delta * delta - cut
     # both ends at once: row 0 left, row 1 right; Newton steps never end inside the window
     reach = np.sqrt(2.0 * cut)
-    sign = np.array([[-1.0], [1.0]])
     limit = reach * np.sqrt(tau2)
     gap = np.broadcast_to(np.minimum(1.1 * reach * sd, limit), (2, sd.size))
-    for _ in range(2 if tol < 20.0 else 4):
-        at = delta + sign * gap
-        g = _log_likelihood(mu + at, *_row(t))
-        u, _ = _score(t, mu + at)
-        excess = g - 0.5 * at * at * inv - target
-        slope = sign * (u - at * inv)
+    for _ in range(2 if tol < 20.0 else 3):
+        at = delta + _SIDES * gap
+        g, u, _ = _both(t, mu + at)
+        excess = g - half_inv * at * at - target
+        slope = _SIDES * (u - at * inv)
         gap = np.minimum(gap - excess / slope, limit)
     return delta - gap[0], delta + gap[1], step
 
@@ -276,8 +297,10 @@ def _plan(t: Trials, mu, tau, low, high, step, tol: float):
 
 def _batches(need: np.ndarray, kinds: np.ndarray):
     """Yield ``(index, kind, nodes)`` for groups of rows of one kind and similar node counts."""
-    for kind in np.unique(kinds):
-        rows = np.flatnonzero(kinds == kind)
+    first_kind = kinds[0]
+    alike = bool((kinds == first_kind).all())
+    for kind in [first_kind] if alike else np.unique(kinds):
+        rows = np.arange(kinds.size) if alike else np.flatnonzero(kinds == kind)
         counts = need[rows]
         most = int(counts.max())
         if rows.size * most <= _CHUNK and most <= 4 * int(counts.min()):
@@ -310,11 +333,16 @@ def _nodes(t: Trials, mu, low, high, bent: bool, nodes: int):
 
 def _rows(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
     """Yield ``(index, nodes as deviations, log weights)`` for groups of rows."""
-    low, high, step = _locate(t, mu, tau2, tol)
-    need, bent = _plan(t, mu, np.sqrt(tau2), low, high, step, tol)
-    for index, kind, nodes in _batches(need, bent.astype(np.int8)):
-        part = t.take(index)
-        yield index, *_nodes(part, mu[index], low[index], high[index], kind == 1, nodes)
+    for start in range(0, mu.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        whole = start == 0 and mu.size <= _BLOCK
+        tb, mb, vb = (t, mu, tau2) if whole else (t.take(block), mu[block], tau2[block])
+        low, high, step = _locate(tb, mb, vb, tol)
+        need, bent = _plan(tb, mb, np.sqrt(vb), low, high, step, tol)
+        for index, kind, nodes in _batches(need, bent.astype(np.int8)):
+            part = tb.take(index)
+            made = _nodes(part, mb[index], low[index], high[index], kind == 1, nodes)
+            yield index + start, *made
 
 
 def _flatten(t: Trials, mu, tau2):
@@ -400,7 +428,7 @@ def derivatives(
     size = m.size
     value = np.empty(size)
     l1, l2, l3, l4 = (np.empty(size) for _ in range(4))
-    zero = v <= 0.0
+    zero = v < _TINY
     if zero.any():
         part = t.take(zero)
         g, s, up, y = _relative(m[zero], part.x, part.n, part.ref, part.p, part.q)
@@ -533,7 +561,7 @@ def log_marginal(
     """
     t, m, v, shape = _flatten(trials, mu, tau2)
     value = np.empty(m.size)
-    zero = v <= 0.0
+    zero = v < _TINY
     if zero.any():
         part = t.take(zero)
         g, *_ = _relative(m[zero], part.x, part.n, part.ref, part.p, part.q)
@@ -563,7 +591,7 @@ def posterior_moments(
     """
     t, m, v, shape = _flatten(trials, mu, tau2)
     mean, variance, proportion = m.copy(), np.zeros(m.size), 1.0 / (1.0 + np.exp(-m))
-    where = np.flatnonzero(v > 0.0)
+    where = np.flatnonzero(v >= _TINY)
     if where.size:
         tt, mm, vv = t.take(where), m[where], v[where]
         for index, delta, log_weight in _rows(tt, mm, vv, TOLERANCE):
