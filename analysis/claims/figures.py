@@ -8,7 +8,7 @@ gives is reproduced only if the review prints count and percentage and the two a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -400,7 +400,7 @@ def _held_to(
     for wanted, verdict in ((SAME, REPRODUCED), (OTHER_TOTAL, CORRECTED), (CUT, CORRECTED)):
         hits = [row for row, result in matched if result == wanted]
         if hits:
-            number = _why(claim, hits[0], wanted) + listing(row.said() for row in hits[:2])
+            number = _why(claim, hits[0], wanted) + listing(_said(claim, row) for row in hits[:2])
             return Verdict(verdict, number, level, tuple(row.record_id for row in hits))
     # an outdated figure of the trial and one on a part of the patients contradict nothing
     weak = {"context"} if level == REVIEW else {"context", "superseded"}
@@ -424,6 +424,13 @@ def _held_to(
     if level == REVIEW:
         return Verdict(UNDECIDED, f"the reviews disagree: {said}", REVIEW, records)
     return Verdict(CONTRADICTED, said, level, records)
+
+
+def _said(claim: Figure, row: Figure) -> str:
+    """Write a row without the count that was worked out for it, where the claim has another."""
+    if claim.events is not None and row.origin == "derived" and row.events != claim.events:
+        row = replace(row, events=None, total=None)
+    return row.said()
 
 
 def _why(claim: Figure, row: Figure, matched: str) -> str:
