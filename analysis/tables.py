@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv as csv_module
 import hashlib
+import html
 import io
 import math
 import re
@@ -83,6 +84,17 @@ def _text(value: object) -> str:
         value = value.item()
     if isinstance(value, float):
         return f"{value:.15g}"
+    return plain(value)
+
+
+def _cell_value(value: object) -> object:
+    return value if isinstance(value, Html) else _text(value)
+
+
+def _seen(value: object) -> str:
+    """Return a cell as a reader sees it: of finished HTML the text between the tags."""
+    if isinstance(value, Html):
+        value = html.unescape(re.sub(r"<[^>]*>", "", value.source))
     return plain(value)
 
 
@@ -388,10 +400,10 @@ def browse_table(
     ]
     for name in filters:
         column = names.index(name)
-        write = (formats or {}).get(name, _text)
+        write = (formats or {}).get(name, _cell_value)
         options = sorted(
             {
-                _text(row[column]) if _is_number(row[column]) else plain(write(row[column]))
+                _text(row[column]) if _is_number(row[column]) else _seen(write(row[column]))
                 for row in rows
                 if not _missing(row[column])
             }

@@ -376,3 +376,13 @@ def test_browse_table_is_whole_without_its_script():
     assert soup.find(id=soup.select_one("input")["aria-controls"]) is not None
     assert len(soup.select("script:not([src])")) == 1
     assert not re.search(r"https?://(?!doi\.org)", str(browse()))
+
+
+def test_filter_of_a_column_with_markup_offers_its_text():
+    rows = [
+        {"Trial": Html(f'<span id="r{i}">{name}</span>'), "Events": i}
+        for i, name in enumerate(["A &amp; B", "Alpha", "Alpha"])
+    ]
+    page = tables.browse_table(rows, "Trials", id="t", filters=["Trial"]).source
+    options = BeautifulSoup(page, "html.parser").select("select option")
+    assert [option["value"] for option in options] == ["", "=A & B", "=Alpha"]
