@@ -13,6 +13,7 @@ from analysis.markup import Html, attribute, escape
 from analysis.reconcile import (
     CLASSES,
     KINDS,
+    SEVERITIES,
     Package,
     Record,
     checked_intervals,
@@ -30,6 +31,7 @@ __all__ = [
     "browse",
     "by_class",
     "by_kind",
+    "by_source",
     "denominator_example",
     "intervals",
     "matter",
@@ -92,6 +94,32 @@ def by_kind(entries: Sequence[Conflict]) -> Html:
     ]
     return tables.html_table(
         rows, "Findings by kind", id="kinds", row_header="What was found", numeric=["Findings"]
+    )
+
+
+def by_source(entries: Sequence[Conflict], dataset: Dataset) -> Html:
+    """Count the findings by the kind of document whose figure is in question."""
+    kinds = dataset.reports.set_index("report_id")["kind"]
+    named = dataset.extraction.set_index("record_id")["report_id"]
+    counts: dict[str, Counter[str]] = {}
+    for entry in entries:
+        kind = str(kinds[named[entry.finding.records[0]]])
+        counts.setdefault(kind, Counter())[entry.finding.severity] += 1
+    figures = Counter(str(kinds[name]) for name in dataset.extraction["report_id"])
+    rows = [
+        {
+            "Document": f"{kind[:1].upper()}{kind[1:]}",
+            "Figures read": figures[kind],
+            **{f"{name[:1].upper()}{name[1:]}": found[name] for name in SEVERITIES},
+        }
+        for kind, found in sorted(counts.items(), key=lambda item: -item[1].total())
+    ]
+    return tables.html_table(
+        rows,
+        "Whose figures are in question",
+        id="documents",
+        row_header="Document",
+        note="; ".join(f"{name}: {meaning}" for name, meaning in SEVERITIES.items()) + ".",
     )
 
 
@@ -205,10 +233,9 @@ def rounding_example(
         stack=True,
         note=" ".join(e for member in members for e in member.finding.evidence),
     )
-    decisions = Html("")
-    for member in members:
-        decisions = decisions + _decision(member)
-    return table + decisions
+    used = listing(dict.fromkeys(text for member in members for text in member.used))
+    reasons = " ".join(member.reason for member in members)
+    return table + Html(f"<p><strong>The book uses:</strong> {escape(used)}. {escape(reasons)}</p>")
 
 
 def _counts_of(record: Record) -> str:
@@ -266,8 +293,8 @@ def intervals(dataset: Dataset) -> Html:
     told = listing(f"{counts[key]} by {name}" for key, name in names.items() if counts[key])
     text = (
         f"{count(len(checked), 'row')} of the extraction have an interval printed with a count. "
-        f"Recomputed from the count at the printed level and precision, {found} of them come out "
-        f"{'as printed' if found == len(checked) else 'as printed and the others do not'}: {told}."
+        f"Recomputed from the count at the printed level and precision, "
+        f"{'all' if found == len(checked) else found} come out as printed: {told}."
     )
     return Html(f"<p>{escape(text)}</p>")
 
@@ -324,11 +351,10 @@ def browse(entries: Sequence[Conflict], dataset: Dataset) -> Html:
                 f'<span id="finding-{_slug(entry.finding.id)}">'
                 f"{escape(cohorts[entry.finding.cohort_id])}</span>"
             ),
-            "Outcome": outcomes[entry.finding.outcome],
             "Kind": SHORT_KINDS[entry.finding.kind],
-            "Finding": _told(entry),
+            "Finding": _told(entry, outcomes),
             "What the sources say": _sources(entry),
-            "What the book uses": _uses(entry),
+            "What the book uses, and why": _uses(entry),
             "Comes from": CLASSES.get(entry.classification or "", "–"),
             "Change (points)": None if entry.largest is None else round(entry.largest, 1) + 0.0,
             "Pooled estimate": _effects(entry, outcomes),
@@ -349,11 +375,12 @@ def browse(entries: Sequence[Conflict], dataset: Dataset) -> Html:
     )
 
 
-def _told(entry: Conflict) -> Html:
+def _told(entry: Conflict, outcomes: Any) -> Html:
     more = " ".join(entry.finding.evidence)
-    text = escape(_sentence(entry.finding.message))
+    text = f"<strong>{escape(outcomes[entry.finding.outcome])}</strong>: "
+    text += escape(_sentence(entry.finding.message))
     if more:
-        text += f"<br><small>{escape(more)}</small>"
+        text += f"<br>{escape(more)}"
     return Html(text)
 
 
@@ -372,7 +399,7 @@ def _uses(entry: Conflict) -> Html:
         return Html(f"{used}<br><em>Open: no decision is on record.</em>")
     assert entry.resolution is not None
     what = _sentence(RESOLUTIONS[entry.resolution])
-    return Html(f"{used}<br><small>{escape(what)} {escape(entry.reason)}</small>")
+    return Html(f"{used}<br>{escape(what)} {escape(entry.reason)}")
 
 
 def _effects(entry: Conflict, outcomes: Any) -> Html:
