@@ -87,6 +87,59 @@ def _panel(trials: quad.Trials, mu_low, mu_high, v_low, v_high) -> Callable[...,
     return at
 
 
+class Local:
+    """Evaluations along an iteration that keep their nodes while the values stay near.
+
+    Data sets that have left the range of their nodes are evaluated directly; when most of them
+    have, or most have finished, new nodes are laid for those that remain.
+    """
+
+    def __init__(self, trials: quad.Trials) -> None:
+        self.trials = trials
+        size = trials.x.shape[0]
+        self.mu, self.v = np.zeros(size), np.zeros(size)
+        self.rows = np.zeros(0, dtype=np.intp)
+        self.place = np.full(size, -1)
+        self.ranges = np.zeros((4, size))
+
+    def __call__(self, rows: np.ndarray, mu: np.ndarray, v: np.ndarray) -> Points:
+        """Sums of the data sets ``rows`` at their ``mu, v`` (arrays of the length of rows)."""
+        near = self._inside(rows, mu, v)
+        positive = v > 0.0
+        if positive.any() and (
+            near.sum() < 0.5 * positive.sum() or rows.size < 0.4 * self.rows.size
+        ):
+            self._lay(rows[positive], mu[positive], v[positive])
+            near = positive
+        if near.all() and rows.size == self.rows.size:
+            return self.at(mu, v)
+        out = Points(*(np.empty(rows.size) for _ in _NAMES))
+        far = np.flatnonzero(~near)
+        if far.size:
+            out.put(far, evaluate(self.trials.take(rows[far]), mu[far], v[far]))
+        close = np.flatnonzero(near)
+        if close.size:
+            self.mu[rows[close]], self.v[rows[close]] = mu[close], v[close]
+            made = self.at(self.mu[self.rows], self.v[self.rows])
+            out.put(close, made.take(self.place[rows[close]]))
+        return out
+
+    def _inside(self, rows, mu, v) -> np.ndarray:
+        m_low, m_high, v_low, v_high = self.ranges[:, rows]
+        held = self.place[rows] >= 0
+        return held & (mu >= m_low) & (mu <= m_high) & (v >= v_low) & (v <= v_high)
+
+    def _lay(self, rows, mu, v) -> None:
+        reach = 0.2 + 0.3 * np.sqrt(v)
+        self.rows = rows
+        self.place[:] = -1
+        self.place[rows] = np.arange(rows.size)
+        ranges = np.stack([mu - reach, mu + reach, v / 2.5, v * 2.5])
+        self.ranges[:, rows] = ranges
+        self.mu[rows], self.v[rows] = mu, v
+        self.at = _panel(self.trials.take(rows), *ranges)
+
+
 @dataclass(frozen=True, eq=False)
 class Maxima:
     """Global maxima and the scans that found them.
@@ -593,13 +646,22 @@ def profile_limits(
     bend = top.best.h_mu_mu - np.where(
         inner, top.best.h_mu_v**2 / np.where(inner, top.best.h_v_v, -1.0), 0.0
     )
-    reach = np.sqrt(2.0 * drop / -bend)
-    guess = top.best.mu + side * np.minimum(reach, 20.0)
-    p = best_tau2(trials, guess, top.grid)
-    root = np.sqrt(np.maximum(2.0 * (top.best.value - p.value), 1e-3 * drop))
-    ratio = np.clip(np.sqrt(2.0 * drop) / root, 0.3, 2.0)
-    mu = top.best.mu + (guess - top.best.mu) * ratio
-    limit, good = _joint(trials, top, rules, side, mu, p.v)
+    reach = np.minimum(np.sqrt(2.0 * drop / -bend), 20.0)
+    guess = top.best.mu + side * reach
+    # in the normal model moving the mean by d raises the best tau2 by d squared
+    limit, good = _joint(trials, top, rules, side, guess, top.best.v + 0.7 * reach * reach)
+    rows = np.flatnonzero(~good)
+    if rows.size:
+        part, peak = trials.take(rows), top.take(rows)
+        p = best_tau2(part, guess[rows], peak.grid)
+        root = np.sqrt(np.maximum(2.0 * (peak.best.value - p.value), 1e-3 * drop[rows]))
+        ratio = np.clip(np.sqrt(2.0 * drop[rows]) / root, 0.3, 2.0)
+        mu = peak.best.mu + (guess[rows] - peak.best.mu) * ratio
+
+        def fewer(index):
+            return rules(rows[index])
+
+        limit[rows], good[rows] = _joint(part, peak, fewer, side, mu, p.v)
     for i in np.flatnonzero(~good):
         one = np.array([i])
         limit[i] = _bracketed(trials.take(one), top.take(one), rules(one), side)
@@ -612,42 +674,57 @@ def _joint(trials, top, rules, side, mu, v):
     size = mu.size
     good = np.zeros(size, dtype=bool)
     alive = np.arange(size)
+    at = Local(trials)
+    # tau2 below this is taken for a maximum at 0 and tested there
+    least = 0.002 / np.maximum((trials.n * trials.p * trials.q).max(axis=1), 0.5)
     for _ in range(25):
-        part = trials.take(alive)
         m, t = mu[alive], v[alive]
-        p = evaluate(part, m, t)
+        p = at(alive, m, t)
         drop, drop_v = rules(alive)(t)
         f1 = p.value - (top.best.value[alive] - drop)
         flat = t == 0.0
         a, b = p.g_mu, np.where(flat, 0.0, t * (p.g_v + drop_v))
-        c, d = np.where(flat, 0.0, p.h_mu_v), np.where(flat, 1.0, t * p.h_v_v)
-        f2 = np.where(flat, 0.0, p.g_v)
+        # the second equation in log tau2; its slope is forced to that of a maximum
+        c = np.where(flat, 0.0, t * p.h_mu_v)
+        d = np.where(flat, 1.0, t * t * p.h_v_v + t * p.g_v)
+        concave = d < 0
+        d = np.where(flat | concave, d, -np.abs(d) - 1e-3)
+        f2 = np.where(flat, 0.0, t * p.g_v)
         det = a * d - b * c
-        det = np.where(det == 0.0, np.nan, det)
-        dm = (-f1 * d + f2 * b) / det
-        dr = (-a * f2 + c * f1) / det
+        broken = ~np.isfinite(det) | (det == 0.0) | (flat & (p.g_v > 0))
+        det = np.where(broken, 1.0, det)
+        dm = np.where(broken, 0.0, (-f1 * d + f2 * b) / det)
+        dr = np.where(broken, 0.0, (-a * f2 + c * f1) / det)
         room = 0.5 * np.abs(m - top.best.mu[alive]) + 1e-12
-        broken = ~np.isfinite(dm) | ~np.isfinite(dr) | (flat & (p.g_v > 0))
-        dm = np.clip(np.where(broken, 0.0, dm), -room, room)
-        dr = np.clip(np.where(broken, 0.0, dr), -1.0, 1.0)
+        dm, dr = np.clip(dm, -room, room), np.clip(dr, -1.5, 1.5)
         done = ~broken & (np.abs(dm) < 1e-11 * (1.0 + np.abs(m))) & (np.abs(dr) < 1e-7)
-        ok = done & (side * a < 0) & (flat | (d < 0)) & ((m - top.best.mu[alive]) * side > 0)
+        ok = done & (side * a < 0) & (flat | concave) & ((m - top.best.mu[alive]) * side > 0)
         good[alive[ok]] = True
         mu[alive] = m + dm
-        v[alive] = t * np.exp(dr)
-        keep = ~done & ~broken & (np.abs(mu[alive]) < MU_CAP)
+        new = t * np.exp(dr)
+        v[alive] = np.where((new < least[alive]) & (dr < 0), 0.0, new)
+        keep = ~done & ~broken & (np.abs(mu[alive]) < MU_CAP) & (v[alive] < TAU_CAP**2)
         alive = alive[keep]
         if alive.size == 0:
             break
     check = np.flatnonzero(good)
     if check.size:
-        part = quad.Trials(*(getattr(trials, name)[check][:, None, :] for name in quad.FIELDS))
-        grid = top.grid[check]
-        value = quad.log_marginal(part, mu[check][:, None, None], grid[:, :, None], tol=SCAN)
-        drop, _ = rules(check)(v[check])
-        target = top.best.value[check] - drop
-        good[check[value.sum(axis=2).max(axis=1) > target + 1e-3]] = False
+        good[check] = _only_maximum(trials.take(check), mu[check], v[check], top.grid[check])
     return mu, good
+
+
+def _only_maximum(trials, mu, v, grid) -> np.ndarray:
+    """Whether a scan over tau2 at fixed means shows no maximum other than the one at ``v``."""
+    wide = quad.Trials(*(getattr(trials, name)[:, None, :] for name in quad.FIELDS))
+    slope = quad.derivatives(wide, mu[:, None, None], grid[:, :, None], tol=SCAN).v.sum(axis=2)
+    falls = (slope[:, :-1] > 0) & (slope[:, 1:] <= 0)
+    count = falls.sum(axis=1) + (slope[:, 0] <= 0)
+    here = (grid[:, :-1] <= 1.3 * v[:, None]) & (grid[:, 1:] >= v[:, None] / 1.3) & falls
+    at_zero = (v == 0.0) & (slope[:, 0] <= 0)
+    beyond = (slope[:, -1] > 0) & (v >= grid[:, -1] / 1.3)
+    return ((count == 1) & (here.any(axis=1) | at_zero) & (slope[:, -1] <= 0)) | (
+        (count == 0) & beyond
+    )
 
 
 def _bracketed(trials: quad.Trials, top: Maxima, rule: Rule, side: int) -> float:
@@ -695,19 +772,27 @@ def tau2_limits(trials: quad.Trials, top: Maxima, drop: float, side: int) -> np.
     inside, outside = top.best.v.copy(), np.full(size, np.nan)
     mu_in, mu_out = top.best.mu.copy(), top.best.mu.copy()
     f_in, f_out = np.full(size, drop), np.full(size, np.nan)
-    for i in range(size):
-        if side < 0:
-            if top.zero.value[i] >= target[i]:
-                continue
-            order = np.flatnonzero(top.grid[i] < top.best.v[i])[::-1]
-        else:
-            order = np.flatnonzero(top.grid[i] > top.best.v[i])
-        for j in order:
-            f = top.grid_value[i, j] - target[i]
-            if f < 0:
-                outside[i], mu_out[i], f_out[i] = top.grid[i, j], top.grid_mu[i, j], f
-                break
-            inside[i], mu_in[i], f_in[i] = top.grid[i, j], top.grid_mu[i, j], f
+    f = top.grid_value - target[:, None]
+    best = top.best.v[:, None]
+    if side < 0:
+        away = (top.grid < best) & (f < 0) & (top.zero.value < target)[:, None]
+        hit = away.shape[1] - 1 - np.argmax(away[:, ::-1], axis=1)
+        before = hit + 1
+        between = before < away.shape[1]
+        before = np.minimum(before, away.shape[1] - 1)
+        between &= top.grid[np.arange(size), before] < top.best.v
+    else:
+        away = (top.grid > best) & (f < 0)
+        hit = np.argmax(away, axis=1)
+        # the last value of the grid before the first one that is too low, or before its end
+        before = np.where(away.any(axis=1), hit - 1, away.shape[1] - 1)
+        between = (before >= 0) & (top.grid[np.arange(size), before] > top.best.v)
+    rows = np.flatnonzero(away.any(axis=1))
+    outside[rows], mu_out[rows] = top.grid[rows, hit[rows]], top.grid_mu[rows, hit[rows]]
+    f_out[rows] = f[rows, hit[rows]]
+    rows = np.flatnonzero(between & ((side > 0) | away.any(axis=1)))
+    inside[rows], mu_in[rows] = top.grid[rows, before[rows]], top.grid_mu[rows, before[rows]]
+    f_in[rows] = f[rows, before[rows]]
     if side > 0:
         active = np.flatnonzero(np.isnan(outside))
         at = np.maximum(inside, 1e-6)
@@ -741,9 +826,10 @@ def _tau2_root(trials, target, inside, outside, v, mu, side):
     hi = np.maximum(inside, outside) * 1.01
     result = v.copy()
     alive = np.arange(v.size)
+    at = Local(trials)
     for _ in range(200):
         m, t = mu[alive], v[alive]
-        p = evaluate(trials.take(alive), m, t)
+        p = at(alive, m, t)
         gap = -p.g_mu / p.h_mu_mu
         near = np.abs(gap) * np.sqrt(-p.h_mu_mu) < 0.3
         # profile value and slope, mean adjusted to second and first order
@@ -753,9 +839,9 @@ def _tau2_root(trials, target, inside, outside, v, mu, side):
         toward = above == (side > 0)
         lo[alive] = np.where(near & toward, t, lo[alive])
         hi[alive] = np.where(near & ~toward, t, hi[alive])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            new = t * np.exp(np.clip(-f / (t * slope), -1.5, 1.5))
-        bad = ~(slope * side < 0) | ~((new > lo[alive]) & (new < hi[alive]))
+        fair = slope * side < 0
+        new = t * np.exp(np.clip(-f / np.where(fair, t * slope, 1.0), -1.5, 1.5))
+        bad = ~fair | ~((new > lo[alive]) & (new < hi[alive]))
         middle = 0.5 * (lo[alive] + hi[alive])
         new = np.where(near, np.where(bad, middle, new), t)
         move = new - t
@@ -763,7 +849,7 @@ def _tau2_root(trials, target, inside, outside, v, mu, side):
         room = 1.0 + 2.0 * np.sqrt(t)
         mu[alive] = m + np.clip(dm, -room, room)
         v[alive] = new
-        done = near & (np.abs(move) <= 1e-11 * t) & (np.abs(dm) * np.sqrt(-p.h_mu_mu) < 1e-9)
+        done = near & (np.abs(move) <= 1e-10 * t) & (np.abs(dm) * np.sqrt(-p.h_mu_mu) < 1e-8)
         result[alive] = new
         alive = alive[~done]
         if alive.size == 0:

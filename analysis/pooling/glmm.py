@@ -472,8 +472,8 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
 
 
 def _marginal(mu, tau2, cov, interval, level, k) -> tuple[float, tuple[float, float]]:
-    value, d_mu, d_v = (float(a) for a in quad.marginal_proportion(mu, tau2))
-    rest = float(quad.marginal_proportion(-mu, tau2)[0])
+    both, d_mus, d_vs = quad.marginal_proportion(np.array([mu, -mu]), tau2)
+    (value, rest), d_mu, d_v = both.tolist(), float(d_mus[0]), float(d_vs[0])
     gradient = np.array([d_mu, d_v]) / (value * rest)
     se = math.sqrt(float(gradient @ cov @ gradient))
     quantile = z_quantile(level) if interval == "wald" else t_quantile(level, k - 1)
