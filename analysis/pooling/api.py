@@ -75,6 +75,7 @@ def pool(
     study_interval: str = "wilson",
     tau_scale: float = 1.0,
     mu_scale: float = 2.5,
+    tau2_interval: bool = True,
 ) -> Fit:
     """Pool single-arm proportions.
 
@@ -110,6 +111,8 @@ def pool(
         Interval of each single trial.
     tau_scale, mu_scale : float
         Prior scales of the Bayesian model (half-normal on tau, normal on mu, logit scale).
+    tau2_interval : bool
+        Whether the GLMM computes ``tau2_ci``; leave it out to save time.
 
     Returns
     -------
@@ -134,7 +137,13 @@ def pool(
         from .glmm import fit_glmm
 
         return fit_glmm(
-            x, n, interval=interval, level=level, labels=labels, study_interval=study_interval
+            x,
+            n,
+            interval=interval,
+            level=level,
+            labels=labels,
+            study_interval=study_interval,
+            tau2_interval=tau2_interval,
         )
     if model == "beta-binomial":
         from .betabinomial import fit_betabinomial

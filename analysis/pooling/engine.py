@@ -204,8 +204,11 @@ def profile_mean(trials: quad.Trials, v: np.ndarray, mu: np.ndarray, tol: float 
     low, high = np.full(mu.size, -np.inf), np.full(mu.size, np.inf)
     moved = np.full(mu.size, np.inf)
     active = np.arange(mu.size)
+    close = 0.25 if tol <= SCAN else 0.03
     for _ in range(200):
-        p = evaluate(trials.take(active), mu[active], v[active], tol)
+        everyone = active.size == mu.size
+        part = trials if everyone else trials.take(active)
+        p = evaluate(part, mu[active], v[active], tol)
         step = -p.g_mu / p.h_mu_mu
         value[active] = p.value + 0.5 * p.g_mu * step
         slope[active] = p.g_v + p.h_mu_v * step
@@ -220,7 +223,7 @@ def profile_mean(trials: quad.Trials, v: np.ndarray, mu: np.ndarray, tol: float 
             new[halve] = 0.5 * (lo[halve] + hi[halve])
         moved[active] = np.abs(step)
         mu[active] = new
-        active = active[np.abs(step) * np.sqrt(-p.h_mu_mu) > 0.1]
+        active = active[np.abs(step) * np.sqrt(-p.h_mu_mu) > close]
         if active.size == 0:
             break
     return mu, value, slope
