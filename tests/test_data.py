@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis import catalog, chapter
-from analysis.data import DATA_DIR, TABLES, DataError, Finding, check, load
+from analysis.data import DATA_DIR, TABLES, DataError, Dataset, Finding, check, load
 from analysis.digest import data_digest
 
 SCHEMA = json.loads((DATA_DIR / "datapackage.json").read_text(encoding="utf-8"))
@@ -153,13 +153,11 @@ FIELDS = {r["name"]: r["schema"]["fields"] for r in RESOURCES}
 
 
 class Package:
-    """A copy of the data package with the new rows at the end of each table."""
+    """A copy of a folder with a data package, to be damaged."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: Path = DATA_DIR) -> None:
         self.folder = folder
-        shutil.copytree(DATA_DIR, folder)
-        for table in KNOWN:
-            self.append(table, *NEW_ROWS[table])
+        shutil.copytree(source, folder)
 
     def path(self, table: str) -> Path:
         return self.folder / f"{table}.csv"
@@ -196,9 +194,18 @@ class Package:
         (self.folder / "datapackage.json").write_text(text, encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data package with the new rows at the end of each table."""
+    package = Package(tmp_path_factory.mktemp("extended") / "data")
+    for table in KNOWN:
+        package.append(table, *NEW_ROWS[table])
+    return package.folder
+
+
 @pytest.fixture
-def package(tmp_path: Path) -> Package:
-    return Package(tmp_path / "data")
+def package(tmp_path: Path, extended: Path) -> Package:
+    return Package(tmp_path / "data", extended)
 
 
 def only_finding(package: Package) -> Finding:
@@ -926,9 +933,9 @@ def test_a_column_added_to_schema_and_file_is_accepted(package: Package) -> None
     ),
 )
 def test_no_cell_makes_loading_crash(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, cell: str
+    tmp_path_factory: pytest.TempPathFactory, extended: Path, data: st.DataObject, cell: str
 ) -> None:
-    package = Package(tmp_path_factory.mktemp("fuzz") / "data")
+    package = Package(tmp_path_factory.mktemp("fuzz") / "data", extended)
     table = data.draw(st.sampled_from(KNOWN))
     column = data.draw(st.sampled_from([field["name"] for field in FIELDS[table]]))
     package.set(table, column, cell)
@@ -954,10 +961,12 @@ HOSTILE = [
     'x"><img src=x onerror=alert(1)>',
     "x' onmouseover='alert(1)",
     "</td></tr></table><h1>gone</h1>",
-    "</title></svg><script>alert(1)</script>",
     "&lt;b&gt; & <b>bold</b>",
     "<!-- <style>*{display:none}</style>",
 ]
+EVERYTHING = (
+    "</title></text></svg> \"'><script>alert(1)</script> &lt;b&gt; onload=alert(1) <!-- ]]>"
+)
 
 
 FREE_TEXT = {
@@ -973,48 +982,66 @@ FREE_TEXT = {
 }
 
 
-def shown(package: Package, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Everything that the data chapter and one other chapter show of a package, as HTML."""
-    dataset = load(package.folder)
-    monkeypatch.setattr(chapter, "dataset", lambda: dataset)
-    question = chapter.ask("orr-cd19-single-agent")
-    whole = (getattr(catalog, name) for name in catalog.__all__)
-    parts = {part.__name__: part(dataset).source for part in whole}
-    of_question = (
-        chapter.forest,
-        chapter.trials,
-        chapter.leave_one_out,
-        chapter.readings,
-        chapter.cite,
-    )
-    parts["chapter.answers"] = chapter.answers([question]).source
-    return parts | {f"chapter.{part.__name__}": part(question).source for part in of_question}
+def filled(package: Package, text: str, doi: str) -> Dataset:
+    for table in KNOWN:
+        for column in FREE_TEXT[table]:
+            package.set(table, column, text)
+    package.set("reports", "doi", doi)
+    return load(package.folder)
 
 
 def elements(source: str) -> set[tuple[str, frozenset[str]]]:
     return {(tag.name, frozenset(tag.attrs)) for tag in BeautifulSoup(source, "html.parser")(True)}
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_markup_in_cells_reaches_pages_as_text(
-    package: Package, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    def fill(word: str, doi: str) -> dict[str, str]:
-        for table in KNOWN:
-            for column in FREE_TEXT[table]:
-                package.set(table, column, word)
-        package.set("reports", "doi", doi)
-        return shown(package, monkeypatch)
-
-    harmless = fill("Some words that are about as long", "10.1234/abc")
-    hostile = fill(text, '10.1234/"><script>alert(1)</script>')
-    assert len(hostile) > 10
+def assert_only_text_differs(harmless: dict[str, str], hostile: dict[str, str]) -> None:
+    assert hostile.keys() == harmless.keys()
     for name, source in hostile.items():
         assert elements(source) <= elements(harmless[name]), name
         assert "<script>alert" not in source, name
         links = [tag["href"] for tag in BeautifulSoup(source, "html.parser")("a", href=True)]
         assert not [link for link in links if re.match(r"\s*(javascript|vbscript):", link)], name
-    plain = " ".join(text.split())
-    for name in ("extraction", "overlaps", "reports", "cohorts", "chapter.trials"):
-        words = BeautifulSoup(hostile[name], "html.parser").get_text(" ")
-        assert plain in " ".join(words.split()), name
+
+
+def words(source: str) -> str:
+    return " ".join(BeautifulSoup(source, "html.parser").get_text(" ").split())
+
+
+HARMLESS = ("Some words that are about as long", "10.1234/abc")
+HOSTILE_DOI = '10.1234/"><script>alert(1)</script>'
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, EVERYTHING])
+def test_markup_in_cells_reaches_the_data_page_as_text(package: Package, text: str) -> None:
+    def shown(dataset: Dataset) -> dict[str, str]:
+        return {name: getattr(catalog, name)(dataset).source for name in catalog.__all__}
+
+    harmless = shown(filled(package, *HARMLESS))
+    hostile = shown(filled(package, text, HOSTILE_DOI))
+    assert len(hostile) > 7
+    assert_only_text_differs(harmless, hostile)
+    for name in ("extraction", "overlaps", "reports", "cohorts"):
+        assert " ".join(text.split()) in words(hostile[name]), name
+
+
+def test_markup_in_cells_reaches_figures_and_chapters_as_text(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(dataset: Dataset) -> dict[str, str]:
+        monkeypatch.setattr(chapter, "dataset", lambda: dataset)
+        question = chapter.ask("orr-cd19-single-agent")
+        assert "zz-new" in set(question.evidence.rows["cohort_id"])
+        parts = (
+            chapter.forest,
+            chapter.trials,
+            chapter.leave_one_out,
+            chapter.readings,
+            chapter.cite,
+        )
+        found = {part.__name__: part(question).source for part in parts}
+        return found | {"answers": chapter.answers([question]).source}
+
+    harmless = shown(filled(package, *HARMLESS))
+    hostile = shown(filled(package, EVERYTHING, HOSTILE_DOI))
+    assert_only_text_differs(harmless, hostile)
+    assert " ".join(EVERYTHING.split()) in words(hostile["trials"])
