@@ -258,16 +258,17 @@ def browse(entries: Sequence[Entry]) -> Html:
     """Every claim with its verdict, searchable and sortable."""
     rows = [
         {
-            "Claim": Html(
-                f'<span id="claim-{attribute(entry.claim_id)}">{escape(entry.claim)}</span>'
+            "Name": Html(
+                f'<span id="claim-{attribute(entry.claim_id)}">{escape(entry.claim_id)}</span>'
             ),
+            "Claim": entry.claim,
             "Verdict": entry.verdict.verdict,
             "What decides it": entry.verdict.number,
+            "Rows": _rows(entry),
             "Rests on": entry.verdict.basis,
             "Review": _review(entry.report_id),
             "Where": entry.locator,
             "Kind": KINDS[entry.kind],
-            "Rows": _rows(entry),
         }
         for entry in entries
     ]
@@ -275,7 +276,7 @@ def browse(entries: Sequence[Entry]) -> Html:
         rows,
         "The claims of the two reviews",
         id="ledger",
-        row_header="Claim",
+        row_header="Name",
         filters=["Verdict", "Rests on", "Review", "Kind"],
         csv=tables.to_csv(
             {
