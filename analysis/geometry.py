@@ -197,7 +197,7 @@ def geometry(
     ValueError
         If the limits do not enclose the estimate.
     """
-    if not low.low <= estimate.high or not estimate.low <= high.high or low.value >= high.value:
+    if not low.low <= estimate.high or not estimate.low <= high.high or low.value > high.value:
         raise ValueError(
             f"the limits {low.value} and {high.value} do not enclose the estimate {estimate.value}"
         )
@@ -219,7 +219,8 @@ def _fit_on(scale: str, estimate: Printed, low: Printed, high: Printed, n: float
     most = f(low.high) + (math.inf if cut_high else f(high.high)) - 2 * f(estimate.low)
     middle = f(estimate.value)
     below, above = middle - f(low.value), f(high.value) - middle
-    skew = (above - below) / (above + below) if math.isfinite(above + below) else 0.0
+    width = above + below
+    skew = (above - below) / width if math.isfinite(width) and width > 0 else 0.0
     # the width between limits that can be trusted: the whole, or the half that was not cut
     if cut_low and not cut_high:
         narrow, wide = f(high.low) - f(estimate.high), f(high.high) - f(estimate.low)

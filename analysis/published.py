@@ -142,6 +142,13 @@ def _size(row: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _short_size(row: dict[str, Any], computed: bool) -> str:
+    parts = ["sum" if computed else ""]
+    parts.append("" if row["k"] is None else count(row["k"], "study", "studies"))
+    parts.append("" if row["total"] is None else f"n = {row['total']}")
+    return ", ".join(filter(None, parts)) or "size not printed"
+
+
 def all_pools() -> Html:
     """Every row of the file with its verdict, searchable and sortable."""
     rows = []
@@ -320,8 +327,7 @@ def draw_agreement(
                     ),
                     point=pct(fit.estimate),
                     span=f"({ci(fit.ci_low, fit.ci_high).removesuffix('%')})",
-                    sub=f"{count(len(fit.events), 'trial')}, "
-                    f"{count(int(sum(fit.total)), 'patient')}",
+                    sub=f"{count(len(fit.events), 'trial')}, n = {int(sum(fit.total))}",
                     strong=True,
                 )
             )
@@ -343,8 +349,7 @@ def draw_agreement(
                     ),
                     point=pct(at),
                     span=f"({ci(low, high).removesuffix('%')})",
-                    sub=("sum of patients: " if computed else "")
-                    + (_size(entry.row) or "size not printed"),
+                    sub=_short_size(entry.row, computed),
                 )
             )
     return draw(
@@ -402,14 +407,13 @@ def agreement_table() -> Html:
                     "Theirs in our interval": "yes" if inside else "no",
                     "Ours in theirs": "yes" if back else "no",
                 }
-            row["From our cohorts"] = entry.reproduced
             rows.append(row)
     return tables.html_table(
         rows,
         "Agreement with published pools of the same question",
         id="agreement-table",
         row_header="Outcome",
-        numeric=["Difference (points)"],
+        numeric=["Published", "This book", "Difference (points)"],
         stack=True,
         note="* Interval computed here from the printed sum of patients.",
     )
