@@ -57,7 +57,7 @@ def extraction(dataset: Dataset) -> Html:
     return tables.browse_table(
         shown,
         "Every figure read in the sources",
-        id="extraction",
+        id="extraction-table",
         row_header="Cohort",
         filters=["Cohort", "Outcome", "Status"],
         csv_href="../_data/extraction.csv",
@@ -74,7 +74,7 @@ def statuses(dataset: Dataset) -> Html:
         for name in field["constraints"]["enum"]
     ]
     return tables.html_table(
-        rows, "Status of a row", id="statuses", row_header="Status", numeric=["Rows"]
+        rows, "Status of a row", id="statuses-table", row_header="Status", numeric=["Rows"]
     )
 
 
@@ -99,7 +99,7 @@ def cohorts(dataset: Dataset) -> Html:
     return tables.browse_table(
         frame[list(columns)].rename(columns=columns),
         "Cohorts",
-        id="cohorts",
+        id="cohorts-table",
         row_header="Cohort",
         filters=["Disease", "Partner drug"],
         numeric=["Enrolled", "Infused", "Evaluable"],
@@ -124,7 +124,7 @@ def overlaps(dataset: Dataset) -> Html:
     return tables.html_table(
         rows,
         "Cohorts that share patients, or may",
-        id="overlaps",
+        id="overlaps-table",
         row_header="Cohort",
         stack=True,
         csv_href="../_data/overlaps.csv",
@@ -155,7 +155,7 @@ def reports(dataset: Dataset) -> Html:
     return tables.browse_table(
         rows,
         "Documents",
-        id="reports",
+        id="reports-table",
         row_header="Report",
         filters=["Kind"],
         numeric=["Figures"],
@@ -180,7 +180,7 @@ def pipeline(dataset: Dataset) -> Html:
     return tables.html_table(
         frame,
         "Registered trials of further targets (Mohty 2023)",
-        id="pipeline",
+        id="pipeline-table",
         row_header="trial_id",
         headers=headers,
         links={"trial_id": "url"},
