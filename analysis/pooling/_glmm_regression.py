@@ -94,16 +94,32 @@ def _evaluate(trials, basis, offset, gamma, v, tol=quad.TOLERANCE) -> _Point:
     )
 
 
+def _ascent(h: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """``-h^{-1} g`` for negative definite ``h`` (..., p, p), also where it is nearly singular.
+
+    Far from the maximum all trials but one may be saturated and ``h`` of rank one; a ridge of
+    1e-13 on the scaled matrix then gives a long step uphill, which the caller shortens. With
+    all trials saturated the step is along the gradient.
+    """
+    diagonal = -np.diagonal(h, axis1=-2, axis2=-1)
+    top = diagonal.max(axis=-1, keepdims=True)
+    flat = top < 1e-12
+    h = np.where(flat[..., None], -1e-12 * np.eye(h.shape[-1]), h)
+    scale = np.sqrt(np.where(flat, 1e-12, np.maximum(diagonal, 1e-14 * top)))
+    scaled = -h / (scale[..., :, None] * scale[..., None, :]) + 1e-13 * np.eye(h.shape[-1])
+    return np.linalg.solve(scaled, (g / scale)[..., None])[..., 0] / scale
+
+
 def _profile(trials, basis, offset, gamma, v, tol):
     """Maximize over gamma (G, p) at each v (G,): gamma, value and slope in v."""
-    for _ in range(80):
+    for _ in range(120):
         d = quad.derivatives(trials, offset + gamma @ basis.T, v[:, None], tol=tol)
         g = d.mu @ basis
         h = np.einsum("gk,kp,kq->gpq", d.mu_mu, basis, basis)
-        step = -np.linalg.solve(h, g[..., None])[..., 0]
+        step = _ascent(h, g)
         gain = np.einsum("gp,gp->g", g, step)
         reach = np.abs(step @ basis.T).max(axis=1)
-        scale = np.minimum(1.0, (1.0 + 2.0 * np.sqrt(v)) / np.maximum(reach, 1e-300))
+        scale = np.minimum(1.0, (2.0 + 2.0 * np.sqrt(v)) / np.maximum(reach, 1e-300))
         step = step * scale[:, None]
         if (gain < 1e-6).all():
             break
@@ -116,13 +132,11 @@ def _profile(trials, basis, offset, gamma, v, tol):
 def _at_zero(trials, basis, offset, gamma) -> _Point:
     p = _evaluate(trials, basis, offset, gamma, 0.0)
     for _ in range(100):
-        step = -np.linalg.solve(p.h, p.g)
+        step = _ascent(p.h, p.g)
         reach = float(np.abs(basis @ step).max())
-        if reach < 1e-13:
+        if reach < 1e-13 or float(p.g @ step) < 1e-24:
             break
         p = _evaluate(trials, basis, offset, p.gamma + step * min(1.0, 1.5 / reach), 0.0)
-        if float(-p.g @ np.linalg.solve(p.h, p.g)) < 1e-24:
-            break
     return p
 
 
@@ -134,8 +148,8 @@ def _refine(trials, basis, offset, gamma, low, high) -> tuple[_Point, bool]:
         previous = math.inf
         for _ in range(limit):
             p = _evaluate(trials, basis, offset, gamma, v, tol)
-            to_mode = -np.linalg.solve(p.h, p.g)
-            cross = np.linalg.solve(p.h, p.h_v)
+            to_mode = _ascent(p.h, p.g)
+            cross = -_ascent(p.h, p.h_v)
             slope = p.g_v + float(p.h_v @ to_mode)
             lo, hi = (v, hi) if slope > 0 else (lo, v)
             # profile curvature in r = log v
@@ -230,36 +244,42 @@ def covariance(top: Maximum) -> np.ndarray:
     return (np.linalg.inv(h) / np.outer(scale, scale))[:p, :p]
 
 
-def separation(x: np.ndarray, n: np.ndarray, design: np.ndarray) -> np.ndarray | None:
-    """Direction (p,) along which the likelihood never stops growing, moving most trials; or None.
+def separation(
+    x: np.ndarray, n: np.ndarray, design: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Direction (p,) along which the likelihood never stops growing and the trials it moves (k,).
 
-    Entries are scaled so that every trial that moves, moves by at least a little and at most 1.
+    The direction moves every trial that any such direction moves: with ``a_i`` the movement of
+    trial i towards its value, the linear program maximizes the sum of ``t_i`` for
+    ``0 <= t_i <= min(1, a_i)``, and because directions may be lengthened, ``t_i`` ends at 0 or 1.
+    None without separation.
     """
     extreme = (x == 0) | (x == n)
     if not extreme.any():
         return None
     from scipy.optimize import linprog
 
+    p, m = design.shape[1], int(np.count_nonzero(extreme))
     scale = np.abs(design).max(axis=0)
     scale[scale == 0.0] = 1.0
     scaled = design / scale
     sign = np.where(x == n, 1.0, -1.0)
     towards = sign[extreme, None] * scaled[extreme]
-    a_ub = np.concatenate([towards, -towards])
-    b_ub = np.concatenate([np.ones(towards.shape[0]), np.zeros(towards.shape[0])])
     fixed = scaled[~extreme]
     result = linprog(
-        -towards.sum(axis=0),
-        A_ub=a_ub,
-        b_ub=b_ub,
-        A_eq=fixed if fixed.size else None,
+        np.concatenate([np.zeros(p), -np.ones(m)]),
+        A_ub=np.hstack([-towards, np.eye(m)]),
+        b_ub=np.zeros(m),
+        A_eq=np.hstack([fixed, np.zeros((fixed.shape[0], m))]) if fixed.size else None,
         b_eq=np.zeros(fixed.shape[0]) if fixed.size else None,
-        bounds=(None, None),
+        bounds=[(None, None)] * p + [(0.0, 1.0)] * m,
         method="highs",
     )
-    if not result.success or -result.fun < 1e-7:
+    if not result.success or -result.fun < 0.5:
         return None
-    return result.x / scale
+    moved = np.zeros(x.size, dtype=bool)
+    moved[extreme] = result.x[p:] > 0.5
+    return result.x[:p] / scale, moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,10 +340,9 @@ def supremum(
 ) -> Supremum:
     """Supremum of the likelihood over ``beta`` and ``tau2``, also for separated data."""
     offset = np.zeros(x.size) if offset is None else offset
-    direction = separation(x, n, design)
-    rows = np.ones(x.size, dtype=bool)
-    if direction is not None:
-        rows = np.abs(design @ direction) <= 1e-7
+    found = separation(x, n, design)
+    direction, moved = (None, np.zeros(x.size, dtype=bool)) if found is None else found
+    rows = ~moved
     part = design[rows]
     columns = _independent(part) if rows.any() else np.array([], dtype=int)
     if not rows.any():
@@ -395,12 +414,14 @@ def profile_limit(
 ) -> float:
     """Value of coefficient ``j`` at which the profile log-likelihood equals ``target``.
 
-    ``start`` lies inside the interval; steps of about ``scale`` go outward on ``side`` (-1 or 1).
+    ``start`` lies inside the interval; steps of about ``scale``, but no more than a typical change
+    of the logit by 4 at first, go outward on ``side`` (-1 or 1).
     Returns an infinite value where the profile does not fall that far within 60 times the scale
     of the column (a typical change of the logit by 60).
     """
     unit = column_scale(design, j)
     cap = _REACH / unit
+    scale = min(scale, 4.0 / unit)
     inside, outside = start, start + side * scale
     while True:
         value, slope = constrained(x, n, design, j, outside)

@@ -637,7 +637,9 @@ def _separated(out, sup, cut, likelihood_test, notes) -> dict[str, Any]:
             unit[j] = 1.0
             rest = unit - np.linalg.pinv(part) @ (part @ unit)
             finite[j] = np.linalg.norm(rest) < 1e-8
-    sign = np.sign(np.where(np.abs(sup.direction) > 1e-9, sup.direction, 0.0))
+    # in units of the column, so that a rounding error is no sign
+    moving = sup.direction * np.abs(design).max(axis=0)
+    sign = np.sign(np.where(np.abs(moving) > 1e-9 * np.abs(moving).max(), moving, 0.0))
     notes.append(
         f"The moderators separate {moved} trial(s) at 0 or at 1 from the others, so that some "
         "coefficients have no finite estimate; they are shown as infinite with the one-sided "

@@ -475,6 +475,34 @@ def test_sidik_jonkman_of_identical_effects_is_zero():
     assert fit.tau2 == 0.0
 
 
+def test_separation_finds_every_trial_that_can_move():
+    """Seven of eight trials separate, though a direction of fixed length moves only some fully."""
+    x, n = [1, 0, 17, 0, 0, 0, 0, 0], [26, 12, 17, 23, 30, 17, 21, 5]
+    z = [0.889, -0.287, -1.663, 1.509, -1.364, -0.473, 0.883, 1.116]
+    fit = fit_moderators(x, n, moderators={"z": z, "d": list("babaaaab")}, interval="profile")
+    assert "separate 7 trial" in fit.notes[0]
+    assert fit.coefficients.tolist() == [-np.inf, -np.inf, np.inf]
+    assert np.isfinite(fit.ci_high[:2]).all()
+    # what is left is one trial, fitted exactly
+    alone = math.log(26) + math.log(1 / 26) + 25 * math.log(25 / 26)
+    assert fit.log_likelihood == pytest.approx(alone, abs=1e-9)
+
+
+def test_profile_far_from_nearly_separated_data():
+    x, n = [20, 16, 23, 0, 34, 23], [21, 16, 23, 5, 34, 23]
+    z = [-0.586, 0.082, 1.385, -0.828, 1.305, -0.817]
+    fit = fit_moderators(x, n, moderators={"z": z, "d": list("aaabba")}, interval="profile")
+    for j in range(3):
+        for limit in (fit.ci_low[j], fit.ci_high[j]):
+            if np.isfinite(limit):
+                value, _ = regression.constrained(
+                    np.array(x), np.array(n), fit.design, j, float(limit)
+                )
+                drop = 2 * (fit.log_likelihood - value)
+                assert drop == pytest.approx(special.chdtri(1, 0.05), rel=1e-5)
+    assert np.all(fit.ci_high > fit.coefficients)
+
+
 def test_all_or_none_remainder_is_not_estimable():
     x, n = np.array([0, 9, 0, 8, 7, 0]), np.array([9, 9, 8, 8, 7, 9])
     fit = fit_moderators(x, n, moderators={"g": list("uuuvvv")})
