@@ -22,7 +22,9 @@ __all__ = [
     "agreement",
     "agreement_table",
     "all_pools",
+    "disagreement",
     "notable",
+    "other_patients",
     "our_patients",
     "scales",
     "summary",
@@ -90,10 +92,19 @@ def notable() -> Html:
 
 
 def our_patients() -> Html:
-    """Show every check of every pool that is about CLL, source by source."""
+    """Show every check of every figure that is about CLL."""
+    return _folded([entry for entry in _examined() if entry.row["disease"] == "CLL"])
+
+
+def other_patients() -> Html:
+    """Show every check of the figures about other patients that can be checked."""
+    return _folded([entry for entry in _examined() if entry.row["disease"] != "CLL"])
+
+
+def _folded(entries: Sequence[Examined]) -> Html:
     blocks = []
-    for entry in _examined():
-        if entry.row["disease"] != "CLL" or entry.row["percent"] is None:
+    for entry in entries:
+        if not entry.checks:
             continue
         items = "".join(
             f"<li><em>{escape(check.name)}</em>, {escape(check.status)}: {escape(check.text)} "
@@ -103,7 +114,7 @@ def our_patients() -> Html:
         note = f"<p>{escape(entry.row['note'])}</p>" if entry.row["note"] else ""
         blocks.append(
             f'<details class="ev-more" id="{attribute(entry.row["pool_id"])}"><summary>'
-            f"{escape(_what(entry))}: {escape(_printed(entry))} — {escape(entry.verdict)}"
+            f"{escape(_what(entry))}: {escape(_printed(entry))}; {escape(entry.verdict)}"
             f"</summary>\n{note}<ul>{items}</ul></details>"
         )
     return Html(f'<div class="ev-block">{"".join(blocks)}</div>')
@@ -175,19 +186,15 @@ def all_pools() -> Html:
                     f'<a href="data.html#report-{attribute(row["report_id"])}">'
                     f"{escape(source_name(row['report_id']))}</a>"
                 ),
-                "Outcome": row["outcome_label"],
-                "Group": row["group_label"],
-                "Disease": row["disease"],
+                "Outcome": _outcome(entry),
                 "Printed": _printed(entry),
-                "Studies, patients": _size(row),
-                "Heterogeneity": ", ".join(het),
+                "Verdict": entry.verdict,
                 "Symmetric on": fitting,
                 "As wide as": effective,
+                "Heterogeneity": ", ".join(het),
+                "Size": _size(row),
+                "Disease": row["disease"],
                 "From our cohorts": entry.reproduced,
-                "Verdict": entry.verdict,
-                "Why": " ".join(
-                    check.text for check in entry.checks if check.name != replicate.SEARCH
-                ),
             }
         )
     return tables.browse_table(
@@ -417,3 +424,28 @@ def agreement_table() -> Html:
         stack=True,
         note="* Interval computed here from the printed sum of patients.",
     )
+
+
+def disagreement() -> Html:
+    """Say where a published estimate and ours lie outside each other's interval."""
+    compared, apart = 0, []
+    for question, entries in _matched():
+        fit = question.fit
+        if fit is None or fit.estimate is None:
+            continue
+        for entry in entries:
+            compared += 1
+            at = entry.row["percent"] / 100
+            low, high, _ = _interval(entry)
+            if not fit.ci_low <= at <= fit.ci_high and not low <= fit.estimate <= high:
+                apart.append(
+                    f"{question.label.lower()}, {source_name(entry.row['report_id'])} "
+                    f"{entry.row['percent']:g}% against {pct(fit.estimate)}"
+                )
+    text = (
+        f"In {compared - len(apart)} of {count(compared, 'comparison')} at least one of the two "
+        "estimates lies inside the interval of the other."
+    )
+    if apart:
+        text += f" Not so for {'; '.join(apart)}."
+    return Html(f"<p>{escape(text)}</p>")
