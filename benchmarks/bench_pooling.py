@@ -9,7 +9,7 @@ a test: the seconds depend on the computer, the ratios much less. ``--help`` lis
 
 What is timed is what a user calls: ``pool()`` and ``pool_many()`` with everything they return, and
 the same with ``tau2_interval=False``. That leaves out the profile interval of tau2, which
-``rma.glmm`` and ``glmer`` do not give either, so ratios against a fit in R use it, as like for like.
+``rma.glmm`` and ``glmer`` do not give either; ratios against a fit in R use it, like for like.
 The profile row is the whole call: fit and both profile intervals, against glmer's intervals
 without its fit.
 """
