@@ -52,6 +52,14 @@ SHORT_KINDS = {
     "shared-patients": "shared patients",
     "reading": "reading",
 }
+SHORT_CLASSES = {
+    "scale": "scale or assay",
+    "cut-off": "date or time",
+    "denominator": "denominator",
+    "cohort": "cohort",
+    "misprint": "misprint",
+    "undecidable": "undecidable",
+}
 ROUNDING_NAMES = {
     "half-up": "rounded, half up",
     "half-even": "rounded, half to even",
@@ -351,13 +359,13 @@ def browse(entries: Sequence[Conflict], dataset: Dataset) -> Html:
                 f'<span id="finding-{_slug(entry.finding.id)}">'
                 f"{escape(cohorts[entry.finding.cohort_id])}</span>"
             ),
-            "Kind": SHORT_KINDS[entry.finding.kind],
             "Finding": _told(entry, outcomes),
             "What the sources say": _sources(entry),
             "What the book uses, and why": _uses(entry),
-            "Comes from": CLASSES.get(entry.classification or "", "–"),
             "Change (points)": None if entry.largest is None else round(entry.largest, 1) + 0.0,
             "Pooled estimate": _effects(entry, outcomes),
+            "Kind": SHORT_KINDS[entry.finding.kind],
+            "Comes from": SHORT_CLASSES.get(entry.classification or "", "nothing wrong"),
         }
         for entry in entries
     ]

@@ -304,7 +304,7 @@ COLUMNS = {
     "alternative": "The other count, for each of them.",
     "estimate": "Pooled estimate in use.",
     "estimate_alternative": "Pooled estimate with the other count.",
-    "change_points": "Change in percentage points.",
+    "largest_change": "Largest change of a pooled estimate, in percentage points.",
 }
 """Columns of ``conflicts.csv`` and their meaning."""
 
@@ -334,10 +334,7 @@ def _row(entry: Conflict) -> dict[str, str]:
         "alternative": "; ".join(f"{e.alternative.events}/{e.alternative.total}" for e in effects),
         "estimate": "; ".join(_estimate(e.fit) for e in effects),
         "estimate_alternative": "; ".join(_estimate(e.other) for e in effects),
-        "change_points": "; ".join(
-            "none" if e.change is None else f"{e.change:+.1f}".replace("-0.0", "+0.0")
-            for e in effects
-        ),
+        "largest_change": "" if entry.largest is None else f"{round(entry.largest, 1) + 0.0:.1f}",
     }
 
 
