@@ -258,6 +258,73 @@ def pool_command(
         print(f"wrote {plot}", file=sys.stderr)
 
 
+@app.command("simulate")
+def simulate_command(
+    replications: Annotated[int, typer.Option(min=1, help="Simulated data sets per cell.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the study.")] = 20240229,
+    jobs: Annotated[int, typer.Option(min=1, help="Local processes.")] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Hand the work to the Dask cluster at this address, such as "
+            "tcp://host:8786; needs dask[distributed].",
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Only cells with this in their name, such as k6a or skewed_0.3."),
+    ] = None,
+    resume_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where finished cells are kept, so that an interrupted run goes on; "
+            "_build/calibration if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the table to this CSV file, and what it was computed from beside it.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the run would take, and stop.")
+    ] = False,
+    data: DataOption = DATA_DIR,
+) -> None:
+    """Simulate how often every interval covers the truth, at the sizes of the book's trials.
+
+    The table of the book is made by --out data/calibration.csv.
+    """
+    from analysis.calibration import study
+    from analysis.calibration.command import simulate
+
+    if scheduler is not None:
+        try:
+            import distributed  # noqa: F401
+        except ImportError:
+            raise fail(
+                "--scheduler needs Dask: python -m pip install 'dask[distributed]'"
+            ) from None
+    try:
+        simulate(
+            _load(data),
+            replications=replications,
+            seed=seed,
+            jobs=jobs,
+            scheduler=scheduler,
+            only=only,
+            resume_dir=resume_dir or study.CACHE,
+            table=out,
+            dry_run=dry_run,
+        )
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
+
+
 def _read_table(file: Path, columns: list[str]) -> list[dict[str, str]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as handle:

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = ROOT / "data"
 
-GENERATED = frozenset({"estimates.csv", "estimates.json", "conflicts.csv"})
+GENERATED = frozenset({"estimates.csv", "estimates.json", "conflicts.csv", "calibration.csv"})
 """Files in ``data/`` that are computed from the others, and so are no part of the data's digest."""
 
 _IGNORED_DIRS = frozenset({"__pycache__", ".ipynb_checkpoints"})
@@ -53,8 +53,8 @@ def data_digest(data_dir: Path | str = DATA_DIR) -> str:
     order of their names, so anybody can check it without this code::
 
         cd data && export LC_ALL=C
-        ls *.csv datapackage.json | grep -v -e estimates.csv -e conflicts.csv | sort \\
-            | xargs sha256sum | sha256sum
+        ls *.csv datapackage.json | grep -v -e estimates.csv -e conflicts.csv \\
+            -e calibration.csv | sort | xargs sha256sum | sha256sum
 
     Parameters
     ----------
