@@ -215,7 +215,7 @@ def _other_cohort(
     rows = [r for r, _ in pairs]
     first = rows[0]
     own, other = (package.cohorts[name]["label"] for name in (first.cohort_id, other_id))
-    number = next((int(r.value) for r in rows if r.outcome == "n_infused" and r.value), None)
+    number = next((r.size for r in rows if r.outcome == "n_infused" and r.size), None)
     alternatives = []
     for r in place:
         total = r.total or number

@@ -98,7 +98,7 @@ def _place(package: Package, cohort_id: str, place: list[Record]) -> Iterator[Di
     """Hold the percentages of one place to the number of patients stated there."""
     stated: dict[str, Record] = {}
     for r in place:
-        if r.outcome in {"n_infused", "n_evaluable"} and r.value and r.status != "excluded":
+        if r.outcome in {"n_infused", "n_evaluable"} and r.size and r.status != "excluded":
             stated.setdefault(r.outcome, r)
     if not stated:
         return
@@ -122,8 +122,8 @@ def _place(package: Package, cohort_id: str, place: list[Record]) -> Iterator[Di
         members = [r for r in rows if r.origin in WORKED_OUT and r.status != "excluded"]
         if number is None or not members:
             continue
-        assert number.value is not None
-        n = int(number.value)
+        n = number.size
+        assert n is not None
         printed = {r.total for r in rows if r.origin not in WORKED_OUT}
         failing = [
             r for r in members if not possible(r, n) and (r.total == n or r.total not in printed)
@@ -159,7 +159,7 @@ def _wrong_set(
     counted: list[Record],
     largest: int,
 ) -> Discrepancy:
-    n = int(number.value or 0)
+    n = number.size or 1
     # fewer than half of the patients stated would not be called by their number
     low = (n + 1) // 2
     tested: list[Record] = members

@@ -85,6 +85,13 @@ class Record:
         return None if self.percent is None else float(self.percent)
 
     @property
+    def size(self) -> int | None:
+        """The figure as a number of patients, None where it is none."""
+        if self.value is None or self.value < 1 or self.unit != "patients":
+            return None
+        return int(self.value)
+
+    @property
     def printed(self) -> str:
         """The figure in words, a count that a reader worked out being told as such."""
         if self.counted and self.percent is not None and self.origin in {"derived", "inferred"}:
