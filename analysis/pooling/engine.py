@@ -193,18 +193,24 @@ def _start(trials: quad.Trials, v: np.ndarray) -> np.ndarray:
     return (w * y[:, None, :]).sum(axis=2) / w.sum(axis=2)
 
 
-def profile_mean(trials: quad.Trials, v: np.ndarray, mu: np.ndarray, tol: float = SCAN):
+def profile_mean(
+    trials: quad.Trials,
+    v: np.ndarray,
+    mu: np.ndarray,
+    tol: float = SCAN,
+    close: float = 0.03,
+):
     """Maximize over mu for each tau2; ``trials`` (R, k), ``v, mu`` (R,).
 
     Returns the maximizing mean, the profile value and its derivative in tau2, the last two
-    corrected to second order for what is left of the way to the maximum.
+    corrected to second order for what is left of the way to the maximum: less than ``close``
+    standard errors before the last step.
     """
     mu = mu.copy()
     value, slope = np.empty(mu.size), np.empty(mu.size)
     low, high = np.full(mu.size, -np.inf), np.full(mu.size, np.inf)
     moved = np.full(mu.size, np.inf)
     active = np.arange(mu.size)
-    close = 0.25 if tol <= SCAN else 0.03
     for _ in range(200):
         everyone = active.size == mu.size
         part = trials if everyone else trials.take(active)
@@ -247,7 +253,7 @@ class ScanTable:
         tau = np.sqrt(grid[1:])
         low = float(pairs.ref.min()) - 0.3 - 0.7 * tau
         high = float(pairs.ref.max()) + 0.3 + 0.7 * tau
-        count = int(np.ceil(((high - low) / (0.3 + 0.25 * tau)).max())) + 1
+        count = int(np.ceil(((high - low) / (0.4 + 0.3 * tau)).max())) + 1
         if self.keys.size * count > limit or self.keys.size * count * tau.size > 6_000_000:
             return
         self.usable = True
@@ -318,7 +324,8 @@ def _scan_directly(trials: quad.Trials, grid: np.ndarray | None = None, tol: flo
         grid = tau2_grid(trials)
     start = _start(trials, grid[:, 1:])
     tall = _repeat(trials, grid.shape[1] - 1)
-    found = profile_mean(tall, grid[:, 1:].ravel(), start.ravel(), tol)
+    close = 0.1 if tol <= SCAN else 0.03
+    found = profile_mean(tall, grid[:, 1:].ravel(), start.ravel(), tol, close)
     out = [np.zeros(grid.shape) for _ in range(3)]
     for full, part in zip(out, found, strict=True):
         full[:, 1:] = part.reshape(start.shape)
@@ -349,7 +356,18 @@ def _maximize(trials: quad.Trials, scan) -> Maxima:
     grid, mu, value, slope = scan
     b = grid.shape[0]
     zero = evaluate(trials, _pooled_logit(trials), np.zeros(b))
-    slope[:, 0], value[:, 0], mu[:, 0] = zero.g_v, zero.value, zero.mu
+    # a derivative at 0 that is rounding error counts as 0
+    inner = zero.g_v <= -1e-11 * zero.h_mu_mu
+    slope[:, 0], value[:, 0], mu[:, 0] = np.where(inner, -1e-300, zero.g_v), zero.value, zero.mu
+    # where the derivative is so small that the scan's error could change its sign
+    doubtful = np.abs(slope) < 0.1 * (np.abs(zero.g_v) + 0.5)[:, None]
+    doubtful &= np.abs(slope * grid) < 0.1
+    doubtful[:, 0] = False
+    row, col = np.nonzero(doubtful)
+    if row.size:
+        mu[row, col], value[row, col], slope[row, col] = profile_mean(
+            trials.take(row), grid[row, col], mu[row, col], 22.0, 1e-3
+        )
     fit, col = np.nonzero((slope[:, :-1] > 0) & (slope[:, 1:] <= 0))
     ends = [
         (
@@ -366,9 +384,9 @@ def _maximize(trials: quad.Trials, scan) -> Maxima:
     open_end = np.flatnonzero(slope[:, -1] > 0)
     if open_end.size:
         ends.append(_extend(trials, open_end, grid, mu, slope, settled))
+    capped = ~settled
     fit, v0, v1, m0, m1, s0, s1 = (np.concatenate(part) for part in zip(*ends, strict=True))
     best = zero.take(np.arange(b))
-    inner = zero.g_v <= 0
     top = np.where(inner, zero.value, -np.inf)
     modes = inner.astype(int) + np.bincount(fit, minlength=b)
     if fit.size:
@@ -378,7 +396,7 @@ def _maximize(trials: quad.Trials, scan) -> Maxima:
             if found.value[i] > top[j]:
                 top[j] = found.value[i]
                 best.put(j, found.take(i))
-                settled[j] = good[i]
+                settled[j] = good[i] and not capped[j]
     return Maxima(best, zero, grid, mu, value, modes, settled)
 
 
@@ -463,7 +481,7 @@ def _newton(at, rows, mu, v, low, high, m_low, m_high, out, good, *, free):
         gap = -p.g_mu / p.h_mu_mu
         slope = p.g_v + p.h_mu_v * gap
         # the profile slope is reliable for moving the bracket only near the ridge
-        near = np.abs(gap) * np.sqrt(-p.h_mu_mu) < 0.3
+        near = np.abs(gap) * np.sqrt(-p.h_mu_mu) < 0.01
         lo = np.where(near & (slope > 0), np.maximum(lo, t), lo)
         hi = np.where(near & (slope <= 0), np.minimum(hi, t), hi)
         g_r = t * p.g_v
@@ -499,7 +517,8 @@ def _newton(at, rows, mu, v, low, high, m_low, m_high, out, good, *, free):
     if rest.any():
         out.put(rows[rest], p.take(rest))
         mu[rows[rest]], v[rows[rest]] = m[rest], t[rest]
-        low[rows[rest]], high[rows[rest]] = lo[rest] / 1.001, hi[rest] * 1.001
+        low[rows[rest]] = np.maximum(low[rows[rest]], lo[rest] / 1.1)
+        high[rows[rest]] = np.minimum(high[rows[rest]], hi[rest] * 1.1)
     return done
 
 
@@ -834,7 +853,7 @@ def _tau2_root(trials, target, inside, outside, v, mu, side):
         m, t = mu[alive], v[alive]
         p = at(alive, m, t)
         gap = -p.g_mu / p.h_mu_mu
-        near = np.abs(gap) * np.sqrt(-p.h_mu_mu) < 0.3
+        near = np.abs(gap) * np.sqrt(-p.h_mu_mu) < 0.1
         # profile value and slope, mean adjusted to second and first order
         f = p.value + 0.5 * p.g_mu * gap - target[alive]
         slope = p.g_v + p.h_mu_v * gap

@@ -221,3 +221,21 @@ def test_lrt_uses_the_mixture():
     assert fit.lrt_p == pytest.approx(0.5 * chi2.sf(fit.lrt, 1))
     assert fit.q_p == pytest.approx(chi2.sf(fit.q, 4))
     assert fit.aic == pytest.approx(4 - 2 * fit.log_likelihood)
+
+
+def test_a_separated_set_can_still_bound_the_median():
+    x = [0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0]
+    n = [5, 6, 7, 8, 9, 3, 4, 5, 9, 11, 6, 8]
+    fit = pool(x, n, interval="profile")
+    assert fit.ci_low == 0.0
+    assert 0.0 < fit.ci_high < 1.0
+    assert any("still bounds" in note for note in fit.notes)
+    assert fit.estimate is None
+
+
+def test_export_of_flags_and_numpy_values():
+    from analysis.pooling.fit import plain
+
+    values = plain({"a": np.bool_(True), "b": np.int64(3), "c": np.array([1.5]), "d": (None, "x")})
+    assert values == {"a": True, "b": 3, "c": [1.5], "d": [None, "x"]}
+    assert plain(-np.inf) == "-inf"
