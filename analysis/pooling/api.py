@@ -130,9 +130,10 @@ def pool(
     if moderators is not None:
         from .moderators import fit_moderators
 
-        return fit_moderators(
+        moderated: Any = fit_moderators(
             x, n, model=model, moderators=moderators, interval=interval, level=level, labels=labels
         )
+        return moderated
     if model == "glmm":
         from .glmm import fit_glmm
 

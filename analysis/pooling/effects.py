@@ -65,7 +65,11 @@ def effect_sizes(
     to = check_choice(to, "to", TO)
     if add is None:
         add = 0.0 if transform in ("arcsine", "freeman-tukey") else 0.5
-    if isinstance(add, bool) or not np.isscalar(add) or not np.isfinite(add) or add < 0:
+    if (
+        isinstance(add, bool)
+        or not isinstance(add, int | float | np.number)
+        or not 0.0 <= float(add) < np.inf
+    ):
         raise ValueError(f"add must be a number of at least 0, got {add!r}")
     return _effect_sizes(x.astype(float), n.astype(float), transform, float(add), to)
 

@@ -549,7 +549,7 @@ class Panel:
             made = _wide(delta, w, total, v) if ratios is None else _narrow(ratios, w, total)
             out[:, index] = made
         value += self.trials.const - _HALF_LOG_2PI
-        return _assemble(value, *out, (size,))
+        return _assemble(value, out[0], out[1], out[2], out[3], (size,))
 
 
 def log_marginal(
