@@ -116,7 +116,10 @@ class Model:
             if i > 1 and before > 0 and slope[i - 1] <= 0:
                 tau = brentq(
                     lambda s: float(self.all(self.best_mu(s), s)[2]),
-                    grid[i - 1], grid[i], xtol=1e-15, rtol=1e-14,
+                    grid[i - 1],
+                    grid[i],
+                    xtol=1e-15,
+                    rtol=1e-14,
                 )
                 candidates.append((self.best_mu(tau), tau, self.profile_tau(tau)))
         if slope[-1] > 0:
@@ -125,6 +128,7 @@ class Model:
 
     def information(self, mu: float, tau: float) -> np.ndarray:
         """Observed information of (mu, tau) by extrapolated differences of the exact score."""
+
         def score(m, s):
             return np.array(self.all(m, s)[1:])
 
@@ -149,8 +153,13 @@ class Model:
         best = float(self.all(mu, 0.0)[0])
         for i in range(1, len(grid)):
             if slope[i - 1] > 0 >= slope[i]:
-                s = brentq(lambda a: float(self.all(mu, a)[2]), grid[i - 1], grid[i],
-                           xtol=1e-14, rtol=1e-13)
+                s = brentq(
+                    lambda a: float(self.all(mu, a)[2]),
+                    grid[i - 1],
+                    grid[i],
+                    xtol=1e-14,
+                    rtol=1e-13,
+                )
                 best = max(best, float(self.all(mu, s)[0]))
         return best
 
@@ -176,17 +185,20 @@ class Model:
             inside, outside = outside, 1.6 * outside
             if outside > 150:
                 return None
-        return brentq(lambda s: self.profile_tau(s) - target, inside, outside,
-                      xtol=1e-13, rtol=1e-13)
+        return brentq(
+            lambda s: self.profile_tau(s) - target, inside, outside, xtol=1e-13, rtol=1e-13
+        )
 
 
 def spot_check() -> None:
     """The extended-precision sums against mpmath."""
     mp.mp.dps = 30
     for x, n, mu, tau in ((0, 20, -2.0, 1.5), (7, 9, 0.3, 0.2), (3, 400, -4.0, 3.0)):
+
         def f(theta, x=x, n=n, mu=mu, tau=tau):
             like = mp.exp(x * theta - n * mp.log1p(mp.exp(theta)))
             return like * mp.exp(-(((theta - mu) / tau) ** 2) / 2) / tau / mp.sqrt(2 * mp.pi)
+
         cuts = [mu + tau * j for j in range(-14, 15)]
         exact = mp.log(mp.binomial(n, x) * mp.quad(f, cuts))
         ours = Trial(x, n).integrals(mu, tau)[0]
@@ -229,7 +241,9 @@ def main() -> None:
         for row in csv.DictReader(handle):
             data.setdefault(row["dataset"], []).append((int(row["events"]), int(row["total"])))
     with ProcessPoolExecutor(max_workers=2) as workers:
-        done = workers.map(values, *zip(*(zip(*r, strict=True) for r in data.values()), strict=True))
+        done = workers.map(
+            values, *zip(*(zip(*r, strict=True) for r in data.values()), strict=True)
+        )
         lines = ["dataset,quantity,value\n"]
         for name, found in zip(data, done, strict=True):
             print(name, flush=True)
