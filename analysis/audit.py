@@ -415,10 +415,13 @@ def _effects(entry: Conflict, outcomes: Any) -> Html:
     for effect in entry.effects:
         link = _estimate_link(effect.estimand_id, outcomes)
         taken = f"{effect.alternative.events}/{effect.alternative.total}"
+        if effect.fit.estimate is None and effect.other.estimate is None:
+            parts.append(f"{link}: one trial, {escape(taken)} instead of {escape(effect.used)}")
+            continue
         before, after = (_pooled(fit) for fit in (effect.fit, effect.other))
         parts.append(
-            f"{link}: {escape(before)}, with {escape(taken)} instead of "
-            f"{escape(effect.used or 'none')} {escape(after)}"
+            f"{link}: {escape(before)} → {escape(after)} "
+            f"({escape(taken)} instead of {escape(effect.used or 'no count')})"
         )
     return Html("<br>".join(parts))
 
