@@ -7,14 +7,16 @@ Bayes (``eb``, Morris 1983, doi:10.1080/01621459.1983.10477920; the same root as
 Hedges (``he``), Sidik-Jonkman (``sj``, doi:10.1111/j.1467-9876.2005.00489.x, with Hedges' crude
 start as in metafor), Hunter-Schmidt (``hs``), or none (``fe``, equal effects).
 
-Written out here for any number of data sets at once and to full precision; PyMARE serves as a
-second opinion in the tests (its moment estimators agree to the last digits, its likelihood
-estimators stop at about 1e-5 and its I2 is the one from Q).
+A single fit takes ``tau2`` of ``dl``, ``he``, ``reml`` and ``ml`` from PyMARE. Its likelihood
+estimators stop at about 1e-5 and follow one start, so their value is finished here: refined to
+full precision, and given up for a higher maximum where the likelihood has one. What PyMARE lacks
+or defines otherwise (its I2 is the one from Q), and many data sets at once, is written out here.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,13 @@ __all__ = [
     "tau2_estimate",
 ]
 
+# Estimators of PyMARE and their options.
+PYMARE: dict[str, tuple[str, dict[str, str]]] = {
+    "dl": ("DerSimonianLaird", {}),
+    "he": ("Hedges", {}),
+    "reml": ("VarianceBasedLikelihoodEstimator", {"method": "REML"}),
+    "ml": ("VarianceBasedLikelihoodEstimator", {"method": "ML"}),
+}
 METHODS = ("fe", "dl", "pm", "reml", "ml", "eb", "he", "sj", "hs")
 INTERVALS = ("wald", "t", "hartung-knapp", "hartung-knapp-adhoc")
 
@@ -113,11 +122,14 @@ def _slopes(y, v, tau2, restricted):
     return first, second
 
 
-def _likelihood_tau2(y: np.ndarray, v: np.ndarray, restricted: bool) -> np.ndarray:
+def _likelihood_tau2(
+    y: np.ndarray, v: np.ndarray, restricted: bool, start: float = 0.0
+) -> np.ndarray:
     """Global maximum of the (restricted) likelihood in tau2 >= 0; y, v of shape (B, k).
 
-    The derivative is scanned on a geometric grid, every downward sign change is refined by
-    safeguarded Newton steps and the highest maximum wins (metafor follows one start only).
+    The derivative is scanned on a geometric grid that contains ``start``, every downward sign
+    change is refined by safeguarded Newton steps and the highest maximum wins (metafor follows
+    one start only).
     """
     size, _ = y.shape
     span = np.ptp(y, axis=1) ** 2
@@ -127,6 +139,8 @@ def _likelihood_tau2(y: np.ndarray, v: np.ndarray, restricted: bool) -> np.ndarr
     grid = np.concatenate(
         [np.zeros((size, 1)), low[:, None] * (top / low)[:, None] ** steps], axis=1
     )
+    if 0.0 < start < math.inf:
+        grid = np.sort(np.concatenate([grid, np.full((size, 1), start)], axis=1), axis=1)
     slope = _slopes(y[:, None, :], v[:, None, :], grid, restricted)[0]
     best = np.zeros(size)
     value = np.where(
@@ -199,7 +213,12 @@ def tau2_estimate(y: np.ndarray, v: np.ndarray, method: str) -> np.ndarray:
 
 
 def normal_arrays(
-    y: np.ndarray, v: np.ndarray, model: str, interval: str, level: float
+    y: np.ndarray,
+    v: np.ndarray,
+    model: str,
+    interval: str,
+    level: float,
+    tau2: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Two-step pooling of B data sets at once, on the scale of the effect sizes.
 
@@ -209,6 +228,8 @@ def normal_arrays(
         Effect sizes and positive sampling variances, k >= 2.
     model, interval, level
         As in :func:`fit_normal`.
+    tau2 : numpy.ndarray, shape (B,), optional
+        The between-study variances, if known; else :func:`tau2_estimate`.
 
     Returns
     -------
@@ -219,7 +240,8 @@ def normal_arrays(
         with t(k-1) and t(k-2), NaN for k = 2), ``pi_normal``; and ``weight`` (B, k).
     """
     k = y.shape[1]
-    tau2 = tau2_estimate(y, v, model)
+    if tau2 is None:
+        tau2 = tau2_estimate(y, v, model)
     w = 1.0 / (v + tau2[:, None])
     mu = _mean(y, w)
     total = w.sum(axis=1)
@@ -275,6 +297,37 @@ def normal_arrays(
         "pi_normal": z_quantile(level) * width,
         "weight": w / total[:, None],
     }
+
+
+def _pymare_tau2(y: np.ndarray, v: np.ndarray, method: str) -> float | None:
+    """Between-study variance of one data set by PyMARE; None where it has no such estimator."""
+    if method not in PYMARE:
+        return None
+    with warnings.catch_warnings():
+        # PyMARE leaves a file of its own open for the collector when it is first imported
+        warnings.simplefilter("ignore", ResourceWarning)
+        from pymare import estimators
+
+    name, options = PYMARE[method]
+    found = getattr(estimators, name)(**options)
+    with warnings.catch_warnings():
+        if options:
+            # what its optimizer warns of (a step out of range) cannot reach the result: the
+            # value is only a start and is finished by the caller
+            warnings.simplefilter("ignore")
+        # one estimator object a fit (a result reads its live estimator), plain float columns
+        found.fit(y=y[:, None], v=v[:, None], X=np.ones((y.size, 1)))
+    return max(0.0, float(np.ravel(found.params_["tau2"])[0]))
+
+
+def _single_tau2(y: np.ndarray, v: np.ndarray, method: str) -> np.ndarray:
+    """Between-study variance of one data set, shape (1,): PyMARE's where it has the estimator."""
+    start = _pymare_tau2(y, v, method)
+    if start is None:
+        return tau2_estimate(y[None, :], v[None, :], method)
+    if method in ("reml", "ml"):
+        return _likelihood_tau2(y[None, :], v[None, :], method == "reml", start=start)
+    return np.array([start])
 
 
 def fit_normal(
@@ -363,7 +416,8 @@ def fit_normal(
     def to_p(*values: float) -> tuple[float, ...]:
         return tuple(float(inverse(value, transform, back)) for value in values)
 
-    arrays = normal_arrays(y[None, :], v[None, :], model, interval, level)
+    tau2_found = _single_tau2(y, v, model)
+    arrays = normal_arrays(y[None, :], v[None, :], model, interval, level, tau2=tau2_found)
     weight = arrays.pop("weight")[0]
     a = {name: float(values[0]) for name, values in arrays.items()}
     mu, tau2 = a["mu"], a["tau2"]
