@@ -66,6 +66,26 @@ class Method:
     family: str
     own: bool = True
 
+    @property
+    def short(self) -> str:
+        """Label for a place without room."""
+        text = self.label
+        for long, brief in _BRIEF:
+            text = text.replace(long, brief)
+        return text
+
+
+_BRIEF = (
+    ("Freeman–Tukey", "FT"),
+    ("Hartung–Knapp", "HK"),
+    ("Bayesian", "Bayes"),
+    ("Beta-binomial", "Beta-bin."),
+    ("all patients as one trial", "one big trial"),
+    (", plug-in", ","),
+    (", predictive", ""),
+    (", average", ", av."),
+)
+
 
 def _registry() -> tuple[Method, ...]:
     out = []

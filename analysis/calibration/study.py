@@ -420,12 +420,18 @@ def table_text(rows: Iterable[dict[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow(["" if row[name] is None else _short(row[name]) for name in COLUMNS])
+        writer.writerow([_cell_text(name, row[name]) for name in COLUMNS])
     return out.getvalue()
 
 
-def _short(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+def _cell_text(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    # coverage to a hundredth of a percent; a tenth of a point is enough for the others
+    digits = {"below": 1, "width": 1, "bias": 1, "failures": 1}.get(name, 2)
+    return f"{round(value, digits) + 0.0:.10g}"
 
 
 def write(
