@@ -53,13 +53,13 @@ def check_command(
     impossible or contradict each other are listed by kind; those without a resolution are marked
     open, and neither ends with 1.
     """
-    from analysis import reconcile
+    from analysis import reconcile, usable
     from analysis.conflicts import resolved, unmatched
 
     problems = check(data)
     if not problems:
         dataset = load(data)
-        problems = reconcile.check_percentages(dataset)
+        problems = usable.problems(dataset)
     for problem in problems:
         print(problem)
     if problems:

@@ -37,19 +37,22 @@ TABLES = (
     "resolutions",
 )
 PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
-# plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like
+# plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like;
+# a whole number is a year or a count of patients or studies
 WRITTEN = {
-    "integer": (re.compile(r"0|-?[1-9][0-9]{0,8}"), "a whole number in plain digits"),
+    "integer": (re.compile(r"0|-?[1-9][0-9]{0,5}"), "a whole number of up to six plain digits"),
     "number": (re.compile(r"-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?"), "a number in plain digits"),
 }
 # columns that the code reads by name; every other column is free to come and go
 NEEDED = {
-    "reports": "report_id citation doi kind read_at note",
-    "outcomes": "outcome_id label short_label kind",
-    "cohorts": "cohort_id label trial_id design disease setting target costimulatory_domain "
-    "cell_source partner_drug infusion n_enrolled n_infused n_evaluable report_id year note",
+    "reports": "report_id citation doi year kind read_at note",
+    "outcomes": "outcome_id label short_label kind direction",
+    "cohorts": "cohort_id label trial_id center design disease setting target product "
+    "costimulatory_domain cell_source partner_drug infusion n_enrolled n_infused n_evaluable "
+    "report_id year note",
     "extraction": "record_id cohort_id outcome events total percent value unit value_text ci_low "
-    "ci_high ci_level timepoint_months criteria report_id locator origin confidence status reason",
+    "ci_high ci_level timepoint_months denominator criteria report_id locator origin confidence "
+    "status reason",
     "overlaps": "cohort_a cohort_b kind evidence report_id locator",
     "pipeline": "trial_id target construct phase population status report_id locator",
     "published_pools": "pool_id report_id outcome outcome_label group_label disease kind k events "
@@ -64,6 +67,75 @@ NEEDED_TYPE = {
     "year": "integer",
     "k": "integer",
     "q": "number",
+}
+# what the schema must go on asking of those columns: the code relies on it
+KEYS = {
+    "reports": ["report_id"],
+    "outcomes": ["outcome_id"],
+    "cohorts": ["cohort_id"],
+    "extraction": ["record_id"],
+    "overlaps": ["cohort_a", "cohort_b"],
+    "pipeline": ["trial_id"],
+    "published_pools": ["pool_id"],
+    "claims": ["claim_id"],
+    "resolutions": ["finding_id"],
+}
+REFERENCES = {
+    "cohorts": {"report_id": "reports"},
+    "extraction": {"cohort_id": "cohorts", "outcome": "outcomes", "report_id": "reports"},
+    "overlaps": {"cohort_a": "cohorts", "cohort_b": "cohorts", "report_id": "reports"},
+    "pipeline": {"report_id": "reports"},
+    "published_pools": {"report_id": "reports", "outcome": "outcomes"},
+    "claims": {"report_id": "reports"},
+}
+FILLED = {
+    "reports": "report_id citation kind",
+    "outcomes": "outcome_id label short_label kind direction",
+    "cohorts": "cohort_id label design disease setting target cell_source partner_drug infusion "
+    "report_id",
+    "extraction": "record_id cohort_id outcome report_id locator origin status",
+    "overlaps": "cohort_a cohort_b kind evidence report_id locator",
+    "pipeline": "trial_id target construct phase population status report_id locator",
+    "published_pools": "pool_id report_id outcome_label group_label disease kind locator",
+    "claims": "claim_id report_id locator claim kind check args",
+    "resolutions": "finding_id resolution reason",
+}
+LISTED = {
+    "reports": "kind",
+    "outcomes": "kind direction",
+    "cohorts": "design disease setting target cell_source partner_drug infusion",
+    "extraction": "unit denominator origin confidence status",
+    "overlaps": "kind",
+    "published_pools": "kind",
+    "claims": "kind",
+    "resolutions": "resolution classification",
+}
+FORMED = {
+    "reports": "report_id doi",
+    "outcomes": "outcome_id",
+    "cohorts": "cohort_id trial_id",
+    "extraction": "record_id",
+    "pipeline": "trial_id",
+    "published_pools": "pool_id i2 q_p estimand_id",
+    "claims": "claim_id check args",
+    "resolutions": "finding_id",
+}
+LIMITED: dict[str, dict[str, tuple[float, float | None]]] = {
+    "cohorts": dict.fromkeys(("n_enrolled", "n_infused", "n_evaluable"), (0, None)),
+    "extraction": {
+        "events": (0, None),
+        "total": (1, None),
+        "percent": (0, 100),
+        "ci_level": (50, 99.9),
+        "timepoint_months": (0, None),
+    },
+    "published_pools": {
+        "k": (1, None),
+        "events": (0, None),
+        "total": (1, None),
+        **dict.fromkeys(("percent", "ci_low", "ci_high"), (0, 100)),
+        "q": (0, None),
+    },
 }
 # a spreadsheet program would run a text cell that starts so; numbers are typed by the schema
 FORMULA_START = re.compile(r"^[=+@\-\t\r]")
@@ -216,10 +288,17 @@ def check(directory: str | os.PathLike[str] = DATA_DIR) -> list[Finding]:
     return sorted(_check_rules(rows))
 
 
+def _read(path: Path) -> bytes:
+    """Read a file; a pipe or a device in its place could be read without end."""
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is no ordinary file")
+    return path.read_bytes()
+
+
 def _check_descriptor(directory: Path) -> tuple[list[Finding], dict]:
     name = "datapackage.json"
     try:
-        schema = json.loads((directory / name).read_text(encoding="utf-8"))
+        schema = json.loads(_read(directory / name).decode("utf-8"))
     except FileNotFoundError:
         return [Finding(name, 0, "", f"the file is missing from {directory}")], {}
     except OSError as error:
@@ -254,7 +333,49 @@ def _check_descriptor(directory: Path) -> tuple[list[Finding], dict]:
             if types.get(column) != kind:
                 message = f"{table} must have this column, with the type {kind}"
                 findings.append(Finding(name, 0, column, message))
-    return findings, schema
+    return findings or _weakened(schema), schema
+
+
+def _weakened(schema: dict) -> list[Finding]:
+    """Name what the schema no longer asks of a column, although the code relies on it."""
+    findings = []
+    for resource in schema["resources"]:
+        table, described = resource["name"], resource["schema"]
+
+        def lacks(column: str, what: str, table: str = table) -> None:
+            message = f"{table} must have {what}"
+            findings.append(Finding("datapackage.json", 0, column, message))
+
+        if described.get("primaryKey") != KEYS[table]:
+            lacks("primaryKey", f"the key {', '.join(KEYS[table])}")
+        references = described.get("foreignKeys", [])
+        for column, target in REFERENCES.get(table, {}).items():
+            wanted = {"resource": target, "fields": KEYS[target]}
+            if {"fields": [column], "reference": wanted} not in _listed(references):
+                lacks("foreignKeys", f"a reference from {column} to {target}")
+        asked = {field["name"]: field.get("constraints") for field in described["fields"]}
+        given = {name: found if isinstance(found, dict) else {} for name, found in asked.items()}
+        for column in FILLED.get(table, "").split():
+            if given[column].get("required") is not True:
+                lacks(column, "the constraint required on this column")
+        for column in LISTED.get(table, "").split():
+            words = _listed(given[column].get("enum"))
+            if not words or not all(isinstance(word, str) for word in words):
+                lacks(column, "a list of the words allowed in this column")
+        for column in FORMED.get(table, "").split():
+            if not isinstance(given[column].get("pattern"), str):
+                lacks(column, "a pattern for this column")
+        for column, (lowest, highest) in LIMITED.get(table, {}).items():
+            minimum, maximum = given[column].get("minimum"), given[column].get("maximum")
+            if not isinstance(minimum, (int, float)) or minimum < lowest:
+                lacks(column, f"a minimum of {lowest} or more for this column")
+            if highest is not None and (not isinstance(maximum, (int, float)) or maximum > highest):
+                lacks(column, f"a maximum of {highest} or less for this column")
+    return findings
+
+
+def _listed(value: Any) -> list:
+    return value if isinstance(value, list) else []
 
 
 def _check_file(directory: Path, resource: dict) -> tuple[list[Finding], list[dict[str, str]]]:
@@ -263,7 +384,7 @@ def _check_file(directory: Path, resource: dict) -> tuple[list[Finding], list[di
     columns = [f["name"] for f in resource["schema"]["fields"]]
     types = {f["name"]: f["type"] for f in resource["schema"]["fields"]}
     try:
-        raw = (directory / name).read_bytes()
+        raw = _read(directory / name)
     except FileNotFoundError:
         return [Finding(name, 0, "", f"the file is missing from {directory}")], []
     except OSError as error:
@@ -446,6 +567,9 @@ def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
             findings.append(Finding("overlaps.csv", line, "cohort_b", message))
         seen.setdefault(pair, row["_row"])
     for row in rows["published_pools"]:
+        if row["events"] and not row["total"]:
+            message = "is empty although events is given"
+            findings.append(Finding("published_pools.csv", int(row["_row"]), "total", message))
         for small, large in (("events", "total"), ("ci_low", "ci_high")):
             if row[small] and row[large] and float(row[small]) > float(row[large]):
                 message = f"{row[small]} is above {large} {row[large]}"

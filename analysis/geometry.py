@@ -26,6 +26,7 @@ __all__ = [
     "Printed",
     "ScaleFit",
     "bounds",
+    "encloses",
     "geometry",
     "repairs",
     "split_for_se",
@@ -167,6 +168,11 @@ class Geometry:
         return min(self.scales, key=lambda fit: (not fit.symmetric, abs(fit.skew)))
 
 
+def encloses(estimate: Printed, low: Printed, high: Printed) -> bool:
+    """Tell whether an estimate can lie inside its interval, up to rounding."""
+    return low.low <= estimate.high and estimate.low <= high.high and low.value <= high.value
+
+
 def geometry(
     estimate: Printed,
     low: Printed,
@@ -197,7 +203,7 @@ def geometry(
     ValueError
         If the limits do not enclose the estimate.
     """
-    if not low.low <= estimate.high or not estimate.low <= high.high or low.value > high.value:
+    if not encloses(estimate, low, high):
         raise ValueError(
             f"the limits {low.value} and {high.value} do not enclose the estimate {estimate.value}"
         )

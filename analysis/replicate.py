@@ -30,6 +30,7 @@ from analysis.geometry import (
     Geometry,
     Printed,
     bounds,
+    encloses,
     geometry,
     repairs,
     split_for_se,
@@ -264,9 +265,16 @@ def _examine(
     checks += check_heterogeneity(row["k"], row["q"], row["i2"], row["q_p"])
     if None not in (row["percent"], row["ci_low"], row["ci_high"]):
         parts = [Printed.percent(row[name]) for name in ("percent", "ci_low", "ci_high")]
-        shape = _shape(row, parts)
-        checks.append(_shape_check(shape, parts, row))
-        checks += _width_checks(row, shape)
+        if encloses(*parts):
+            shape = _shape(row, parts)
+            checks.append(_shape_check(shape, parts, row))
+            checks += _width_checks(row, shape)
+        else:
+            text = (
+                f"{row['percent']:g}% does not lie between {row['ci_low']:g}% and "
+                f"{row['ci_high']:g}%."
+            )
+            checks.append(Check("inside its interval", "fails", text))
     if not _of_our_patients(row):
         return Examined(row=row, checks=tuple(checks), shape=shape)
     search, free, repeated = _searches(row, pools, dataset, year, shape)
@@ -309,7 +317,8 @@ def _related(row: dict[str, Any], pools: list[dict[str, Any]]) -> list[Check]:
     }
     if row["outcome"] == "orr" and {"cr", "pr"} <= set(parts):
         cr, pr = parts["cr"], parts["pr"]
-        if row["events"] is not None and cr["total"] == pr["total"] == row["total"]:
+        counts = [row["events"], cr["events"], pr["events"]]
+        if None not in counts and cr["total"] == pr["total"] == row["total"]:
             holds = cr["events"] + pr["events"] == row["events"]
             checks.append(
                 Check(
@@ -351,6 +360,9 @@ def _twice_check(row: dict[str, Any], other: dict[str, Any]) -> Check:
         scales = SURVIVAL_SCALES if row["kind"] == "survival" else SCALES
         for figure in (other, row):
             value = Printed.percent(figure["percent"])
+            if not encloses(value, low, high):
+                text += f"; {figure['percent']:g}% lies outside the printed interval"
+                continue
             fitting = geometry(value, low, high, scales=scales).fitting
             where = (
                 f"on the {listing(SCALE_NAMES[scale] for scale in fitting)} scale"

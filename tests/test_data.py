@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -690,7 +691,8 @@ def test_a_pair_is_given_once_in_either_order(package: Package) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes,column", [({"events": "41"}, "events"), ({"ci_low": "66"}, "ci_low")]
+    "changes,column",
+    [({"events": "41"}, "events"), ({"ci_low": "66"}, "ci_low"), ({"total": ""}, "total")],
 )
 def test_published_pools_do_not_contradict_themselves(
     package: Package, changes: dict[str, str], column: str
@@ -766,6 +768,16 @@ def test_columns_are_those_of_the_schema(package: Package, table: str) -> None:
 
     package.write(table, [[row[0], *row] for row in rows])
     assert where(only_finding(package)) == (f"{table}.csv", 1, "")
+
+
+@pytest.mark.parametrize("name", ["datapackage.json", "cohorts.csv"])
+def test_a_pipe_is_not_waited_for(package: Package, name: str) -> None:
+    path = package.folder / name
+    path.unlink()
+    os.mkfifo(path)
+    finding = only_finding(package)
+    assert where(finding) == (name, 0, "")
+    assert "no ordinary file" in finding.message
 
 
 @pytest.mark.parametrize("table", KNOWN)
@@ -859,9 +871,51 @@ DESCRIPTORS = [
     ),
     (
         "a limit that is no number",
-        lambda s: field_of(s, "extraction", "percent")["constraints"].update(maximum="much"),
+        lambda s: field_of(s, "cohorts", "follow_up_months")["constraints"].update(minimum="much"),
         "",
         "schema cannot be used",
+    ),
+    (
+        "a limit that is needed and no number",
+        lambda s: field_of(s, "extraction", "percent")["constraints"].update(maximum="much"),
+        "percent",
+        "a maximum of 100 or less",
+    ),
+    (
+        "a limit taken away",
+        lambda s: field_of(s, "extraction", "total")["constraints"].pop("minimum"),
+        "total",
+        "a minimum of 1 or more",
+    ),
+    (
+        "cells that may be empty",
+        lambda s: field_of(s, "overlaps", "report_id").pop("constraints"),
+        "report_id",
+        "overlaps must have the constraint required",
+    ),
+    (
+        "any word allowed",
+        lambda s: field_of(s, "claims", "kind")["constraints"].pop("enum"),
+        "kind",
+        "a list of the words allowed",
+    ),
+    (
+        "any text allowed",
+        lambda s: field_of(s, "published_pools", "i2").update(constraints=None),
+        "i2",
+        "a pattern",
+    ),
+    (
+        "no key",
+        lambda s: s["resources"][2]["schema"].pop("primaryKey"),
+        "primaryKey",
+        "cohorts must have the key cohort_id",
+    ),
+    (
+        "references that are no list",
+        lambda s: s["resources"][2]["schema"].update(foreignKeys=7),
+        "foreignKeys",
+        "a reference from report_id to reports",
     ),
 ]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.claims import checks, comparisons, figures
 from analysis.claims.verdict import BASES, CONTRADICTED, IMPOSSIBLE, VERDICTS, Verdict
+from analysis.data import Finding
 
 if TYPE_CHECKING:
     from analysis.data import Dataset
@@ -31,6 +32,7 @@ __all__ = [
     "decide",
     "ledger",
     "parse_args",
+    "problems",
 ]
 
 NAME = re.compile(r"[a-z_]+")
@@ -76,6 +78,30 @@ def ledger(dataset: Dataset) -> tuple[Entry, ...]:
         )
         for row in dataset.claims.itertuples(index=False)
     )
+
+
+def problems(dataset: Dataset) -> list[Finding]:
+    """Name the claims that no check can decide: a wrong name, argument, cohort or outcome.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    list of Finding
+        In file order; empty if :func:`ledger` can decide every claim.
+    """
+    found = []
+    for i, row in enumerate(dataset.claims.itertuples(index=False)):
+        name = str(row.check)
+        try:
+            decide(dataset, name, str(row.args), str(row.report_id))
+        except ValueError as error:
+            column = "args" if name in CHECKS else "check"
+            # the header is line 1 and cells have no line breaks
+            found.append(Finding("claims.csv", i + 2, column, str(error)))
+    return found
 
 
 def decide(dataset: Dataset, check: str, args: str, report: str, claim_id: str = "") -> Verdict:

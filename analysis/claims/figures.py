@@ -146,10 +146,10 @@ def rows_of(
     if outcome not in set(dataset.outcomes["outcome_id"]):
         raise ValueError(f"there is no outcome {outcome!r}")
     table = dataset.extraction
-    table = table[table["cohort_id"].isin(cohorts) & ~table["status"].isin(LEFT_OUT)]
-    table = table[table["outcome"].isin([outcome, "cr", "pr"] if outcome == "orr" else [outcome])]
-    low = (table["confidence"] == "low") & (table["report_id"] != claimant)
-    table = table[~low]
+    about = table["cohort_id"].isin(cohorts) & ~table["status"].isin(LEFT_OUT)
+    about &= table["outcome"].isin([outcome, "cr", "pr"] if outcome == "orr" else [outcome])
+    low = table["confidence"].eq("low").fillna(False) & table["report_id"].ne(claimant)
+    table = table[about & ~low]
     found = [
         _figure(dataset, row, claimant)
         for row in table[table["outcome"] == outcome].itertuples(index=False)

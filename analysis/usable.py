@@ -1,0 +1,41 @@
+"""Can the book be made from a data package whose tables are valid?
+
+:mod:`analysis.data` holds the tables to their schema. Here stands what only the code that uses
+them can tell: a percentage that its count contradicts, a claim that no check can decide, an
+estimand that is not in the registry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis import claims, reconcile
+from analysis.data import Finding
+from analysis.estimands import estimands
+
+if TYPE_CHECKING:
+    from analysis.data import Dataset
+
+__all__ = ["problems"]
+
+
+def problems(dataset: Dataset) -> list[Finding]:
+    """Name every row that a chapter could not use.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    list of Finding
+        Sorted by file and row; empty if the book can be made.
+    """
+    found = [*reconcile.check_percentages(dataset), *claims.problems(dataset)]
+    known = {target.id for target in estimands()}
+    for i, name in enumerate(dataset.published_pools["estimand_id"].fillna("")):
+        if name and name not in known:
+            message = f"there is no estimand {name!r}"
+            # the header is line 1 and cells have no line breaks
+            found.append(Finding("published_pools.csv", i + 2, "estimand_id", message))
+    return sorted(found)
