@@ -105,8 +105,8 @@ def data_date(data_dir: Path | str = DATA_DIR) -> str | None:
 def inputs_digest(root: Path | str = ROOT) -> str:
     """Compute the sha256 of everything besides its own text that a chapter's result depends on.
 
-    That is every file under ``data/`` and ``analysis/``, helper files beside the chapters, the
-    pinned requirements, and the version of Python.
+    That is every file under ``data/`` and ``analysis/``, the measurements in ``benchmarks/``,
+    helper files beside the chapters, the pinned requirements, and the version of Python.
 
     Parameters
     ----------
@@ -153,6 +153,7 @@ def _inputs(base: Path) -> Iterable[Path]:
         yield requirements
     for folder in ("data", "analysis"):
         yield from _files(base / folder)
+    yield from (base / "benchmarks").glob("*.json")
     for path in _files(base / "chapters"):
         if path.suffix != ".md":
             yield path

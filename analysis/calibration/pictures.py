@@ -253,7 +253,7 @@ def _frame(layout: Layout, height: float, left: float = 48.0) -> tuple[Figure, A
         facecolor="none",
     )  # fmt: skip
     axes = figure.add_axes(
-        (left / width, 44.0 / height, (width - left - 12.0) / width, (height - 60.0) / height)
+        (left / width, 44.0 / height, (width - left - 12.0) / width, (height - 74.0) / height)
     )
     return figure, axes
 
@@ -270,6 +270,8 @@ def curves(
     x_percent: bool = False,
     y_percent: bool = False,
     log: bool = False,
+    whole: bool = False,
+    level_at: float = 0.995,
     height: float = 300.0,
     layout: Layout = "wide",
 ) -> Figure:
@@ -286,10 +288,14 @@ def curves(
         Values are proportions and are labeled in percent.
     log : bool
         Logarithmic axes, for data that are ratios; ticks at the values of the first curve.
+    whole : bool
+        The horizontal axis counts something.
+    level_at : float
+        Where the names of `levels` end, as a share of the width.
     """
     import matplotlib as mpl
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     columns = 3 if layout == "wide" else 1
     with mpl.rc_context(rc()):
@@ -318,7 +324,7 @@ def curves(
             axes.set_ylim(*y_range)
         for at, name in levels:
             axes.axhline(at, color=THEME["reference"], linewidth=1.2, linestyle=(0, (5, 3)))
-            axes.text(0.995, at, name, transform=axes.get_yaxis_transform(), ha="right",
+            axes.text(level_at, at, name, transform=axes.get_yaxis_transform(), ha="right",
                       va="bottom", fontsize=11.5, color=THEME["reference"])  # fmt: skip
         for at, name in marks:
             axes.axvline(at, color=THEME["muted"], linewidth=1.0, linestyle=(0, (2, 2)))
@@ -329,6 +335,8 @@ def curves(
             axes.xaxis.set_major_formatter(percent)
         if y_percent:
             axes.yaxis.set_major_formatter(percent)
+        if whole:
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_xlabel(x_label)
         figure.text(0.0, 1.0 - 4.0 / (height + key), y_label, ha="left", va="top",
                     fontsize=SMALL, color=THEME["muted"])  # fmt: skip
