@@ -471,7 +471,9 @@ def _check_schema(directory: Path, schema: dict) -> list[Finding]:
             column, message = _column_and_message(problem, keys.get(task.name, ""))
             # an empty or repeated key is reported twice, as a cell and as a key; once is enough
             if (row, column) not in seen:
-                findings.append(Finding(Path(task.place).name, row, column, message))
+                # without a row it is the schema that cannot be used: the file itself was read
+                file = Path(task.place).name if row else "datapackage.json"
+                findings.append(Finding(file, row, column, message))
             seen.add((row, column))
     return findings
 
@@ -544,7 +546,7 @@ def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
         if status == "used" and kind == "proportion" and row["origin"] != "stated" and not events:
             add("events", "is empty in a row that is in use as a count")
         record_start = f"{row['cohort_id']}.{row['outcome'].replace('_', '-')}.{row['report_id']}"
-        if not re.fullmatch(re.escape(record_start) + r"(\.[0-9]+)?", row["record_id"]):
+        if not re.fullmatch(r"(\.[0-9]+)?", row["record_id"].removeprefix(record_start)):
             add("record_id", f"must be {record_start}, with a number where there are several")
         if status == "used":
             # a proportion may be in use once, or pooling could not tell which; the others once

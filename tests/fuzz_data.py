@@ -79,7 +79,7 @@ class Edit:
     """
 
     what: str
-    files: dict[str, bytes | None | Callable[[Path], None]]
+    files: dict[str, bytes | Callable[[Path], None] | None]
     place: tuple[str, int, str] | None = None
     order_only: bool = False
 
@@ -212,7 +212,7 @@ def _(rng: random.Random, source: Source) -> Edit:
 
 @edit("cells: several at once")
 def _(rng: random.Random, source: Source) -> Edit:
-    files: dict[str, bytes | None | Callable[[Path], None]] = {}
+    files: dict[str, bytes | Callable[[Path], None] | None] = {}
     told = []
     for table in {some_table(rng): 0 for _ in range(2)}:
         rows = source.copy(table)
@@ -804,8 +804,9 @@ def _too_slow(signum: int, frame: Any) -> None:
 
 
 @contextlib.contextmanager
-def patience(seconds: float = PATIENCE) -> Iterator[None]:
+def patience() -> Iterator[None]:
     """Raise `TooSlow` after so much processor time, or six times as long by the clock."""
+    seconds = PATIENCE
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, _too_slow)
     signal.setitimer(signal.ITIMER_PROF, seconds)
@@ -935,7 +936,7 @@ class Project:
             for name in made.files:
                 self._put(name, self.source.files[name])
 
-    def _put(self, name: str, new: bytes | None | Callable[[Path], None]) -> None:
+    def _put(self, name: str, new: bytes | Callable[[Path], None] | None) -> None:
         path = self.folder / name
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
@@ -1010,7 +1011,7 @@ class Project:
                 raise Bad(f"findings about other files only: {findings[0]}")
         if made.place is None:
             return ""
-        file, row, column = made.place
+        file, row, _ = made.place
         if any((f.file, f.row, f.column) == made.place for f in findings):
             return "cell"
         if any((f.file, f.row) == (file, row) for f in findings):
@@ -1105,13 +1106,13 @@ class Project:
 # --------------------------------------------------------------------------- the run
 
 
-def run(edits: int, seed: int, *, pages: bool = True, progress: bool = False) -> dict[str, Any]:
+def run(edits: range, seed: int, *, pages: bool = True, progress: bool = False) -> dict[str, Any]:
     """Try edits, each class in turn, and count how they end.
 
     Parameters
     ----------
-    edits : int
-        How many; a multiple of the number of classes tries each equally often.
+    edits : range
+        Their numbers; the class of an edit is its number modulo the number of classes.
     seed : int
         Decides every edit.
     pages : bool
@@ -1124,7 +1125,7 @@ def run(edits: int, seed: int, *, pages: bool = True, progress: bool = False) ->
     dict
         The report; the same arguments on the same data and code give the same report.
     """
-    steps: Any = range(edits)
+    steps: Any = edits
     if progress:
         from rich.console import Console
         from rich.progress import track
@@ -1153,7 +1154,7 @@ def run(edits: int, seed: int, *, pages: bool = True, progress: bool = False) ->
         digest, data_version = project.dataset.sha256, project.dataset.version
     tried = {name: sum(found[o] for o in OUTCOMES) for name, found in counts.items()}
     return {
-        "edits": edits,
+        "edits": len(edits),
         "seed": seed,
         "data_version": data_version,
         "data_sha256": digest,
@@ -1182,7 +1183,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="JSON file for the counts")
     parser.add_argument("--no-pages", action="store_true", help="pages of the data chapter only")
     options = parser.parse_args()
-    report = run(options.edits, options.seed, pages=not options.no_pages, progress=True)
+    report = run(range(options.edits), options.seed, pages=not options.no_pages, progress=True)
     if options.report:
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         options.report.write_text(text, encoding="utf-8")

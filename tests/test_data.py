@@ -912,6 +912,16 @@ DESCRIPTORS = [
         "cohorts must have the key cohort_id",
     ),
     (
+        "a reference to a table that is not there",
+        lambda s: s["resources"][0]["schema"].update(
+            foreignKeys=[
+                {"fields": ["kind"], "reference": {"resource": "nowhere", "fields": ["x"]}}
+            ]
+        ),
+        "",
+        "does not exist",
+    ),
+    (
         "references that are no list",
         lambda s: s["resources"][2]["schema"].update(foreignKeys=7),
         "foreignKeys",
