@@ -195,8 +195,8 @@ def scatter(
             stroke(axes, left, at, right, at, color="reference", width=1.4, dash=(5.0, 3.0))
             write(axes, right, at - 5, line[1], size=11.5, color="reference", align="right")
         for i, point in enumerate(points):
-            at = place(point.x, point.y)
-            _number_mark(axes, *at, i + 1, point)
+            spot = place(point.x, point.y)
+            _number_mark(axes, spot[0], spot[1], i + 1, point)
         for i, point in enumerate(points):
             column, row = divmod(i, per_column)
             x = 9.0 + column * width / columns
