@@ -432,14 +432,9 @@ def _pooled(fit: Any) -> str:
 
 def _estimate_link(estimand_id: str, outcomes: Any) -> Html:
     """Name an estimand by outcome and population, and lead to its chapter."""
-    from analysis.chapter import PAGES
-
     target = estimand(estimand_id)
     name = escape(f"{outcomes[target.outcome]}, {target.population_short}")
-    page = PAGES.get(target.outcome)
-    if page is None:
-        return Html(name)
-    return Html(f'<a href="{attribute(page)}#{attribute(estimand_id)}">{name}</a>')
+    return Html(f'<a href="{attribute(target.page)}.html#{attribute(estimand_id)}">{name}</a>')
 
 
 def _decision(entry: Conflict) -> Html:

@@ -419,16 +419,6 @@ def overview() -> Html:
     )
 
 
-PAGES = {
-    "orr": "overall-response.html",
-    "cr": "complete-response.html",
-    "crs_any": "cytokine-release.html",
-    "crs_severe": "cytokine-release.html",
-    "ntx_any": "neurotoxicity.html",
-    "ntx_severe": "neurotoxicity.html",
-}
-
-
 def _said(question: Question) -> str:
     if question.fit is None:
         return f"{question.label}: no trial of this population reports it."
@@ -436,7 +426,7 @@ def _said(question: Question) -> str:
 
 
 def _page(question: Question) -> str:
-    return PAGES[question.evidence.estimand.outcome]
+    return f"{question.evidence.estimand.page}.html"
 
 
 def _fit(question: Question) -> Fit:

@@ -47,6 +47,8 @@ class Estimand:
         Names in ``outcomes.csv`` and in ``estimands.toml``.
     population_label, population_short, description : str
         The population for readers: a name, a word for tables, and its definition.
+    page : str
+        The chapter that answers it, without a suffix.
     where : dict
         Column of ``cohorts.csv`` and the value that the population requires.
     """
@@ -57,6 +59,7 @@ class Estimand:
     population_label: str
     population_short: str
     description: str
+    page: str
     where: dict[str, str] = field(hash=False)
 
 
@@ -117,6 +120,7 @@ def estimands() -> tuple[Estimand, ...]:
             population_label=entry["label"],
             population_short=entry["short"],
             description=entry["description"],
+            page=_registry()["pages"][outcome],
             where=dict(entry["where"]),
         )
         for population, entry in _registry()["populations"].items()

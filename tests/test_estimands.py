@@ -426,7 +426,7 @@ def test_pooling_takes_the_rows_as_they_are(dataset: Dataset, name: str) -> None
 
 
 def test_nothing_to_pool_gives_nothing(dataset: Dataset) -> None:
-    target = Estimand("os-nobody", "os", "nobody", "x", "x", "x", {"disease": "none"})
+    target = Estimand("os-nobody", "os", "nobody", "x", "x", "x", "x", {"disease": "none"})
     found = evidence(dataset, target)
     assert found.rows.empty and found.shared.empty and found.silent.empty
     assert pooled(found) is None
