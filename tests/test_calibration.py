@@ -546,10 +546,10 @@ def test_interval_for_another_target_is_never_chosen() -> None:
 
 def test_relevant_cells_are_those_of_the_book_with_events_and_three_trials() -> None:
     frame = pd.DataFrame(
-        [(d, p) for d in ("k2a", "k3a", "k6-drawn") for p in (0.02, 0.5, 0.98)],
+        [(d, p) for d in ("k2a", "k3a", "d6") for p in (0.02, 0.5, 0.98)],
         columns=["design", "p"],
     )
-    sizes = {"k2a": (50, 50), "k3a": (30, 30, 40), "k6-drawn": (50,) * 6}
+    sizes = {"k2a": (50, 50), "k3a": (30, 30, 40), "d6": (50,) * 6}
     kept = decision.relevant(frame, sizes, book_only=["k2a", "k3a"])
     assert kept.values.tolist() == [["k3a", 0.5]]
 
@@ -601,6 +601,28 @@ def test_slice_of_the_committed_table_reproduces(
     # one data set in 5 000 at the edge of an interval is 0.02; platforms may differ by a few
     assert (both["coverage"] - both["coverage_again"]).abs().max() <= 0.1
     assert (both["width"] - both["width_again"]).abs().max() <= 0.1
+
+
+def test_rule_applied_to_the_committed_table_keeps_its_word(
+    committed: tuple[pd.DataFrame, dict],
+) -> None:
+    frame, facts = committed
+    designs = facts["designs"]
+    book = [name for name, entry in designs.items() if entry["estimands"]]
+    cells = decision.relevant(
+        frame, {name: entry["total"] for name, entry in designs.items()}, book_only=book
+    )
+    for target, choice in decision.recommended(frame, facts).items():
+        own = cells[(cells["target"] == target) & (cells["method"] == choice.method)]
+        reached = own["coverage"] + 2 * own["mc_error"] >= decision.FLOOR
+        assert len(own) == choice.cells
+        assert (choice.method in choice.qualified) == bool(reached.all())
+        assert own["coverage"].min() == choice.worst
+        for other in methods(target):
+            rival = cells[(cells["target"] == target) & (cells["method"] == other.id)]
+            if other.own and len(rival) == choice.cells and not choice.qualified:
+                share = (rival["coverage"] + 2 * rival["mc_error"] >= decision.FLOOR).mean()
+                assert 100 * share <= choice.share + decision.NEAR
 
 
 def test_table_that_was_edited_is_refused(tmp_path: Path) -> None:

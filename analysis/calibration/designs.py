@@ -23,7 +23,7 @@ class Design:
     Attributes
     ----------
     id : str
-        Short name: ``k6a`` for a design of the book, ``k6-drawn`` for a drawn one.
+        Short name: ``k6a`` for a design of the book, ``d6`` for a drawn one.
     total : tuple of int
         Patients of each trial, ascending.
     estimands : tuple of str
@@ -83,7 +83,7 @@ def drawn_designs(real: tuple[Design, ...], sizes: tuple[int, ...] = DRAWN) -> t
     for k in sizes:
         rng = np.random.Generator(np.random.PCG64([DRAW_SEED, k]))
         total = sorted(int(n) for n in rng.choice(pool, size=k, replace=True))
-        out.append(Design(f"k{k}-drawn", tuple(total)))
+        out.append(Design(f"d{k}", tuple(total)))
     return tuple(out)
 
 

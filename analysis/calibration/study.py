@@ -55,12 +55,12 @@ SEED = 20240229
 REPLICATIONS = 5000
 COLUMNS = (
     "design", "world", "p", "tau", "method", "target",
-    "coverage", "mc_error", "below", "width", "bias", "failures",
+    "coverage", "below", "width", "bias", "failures",
 )  # fmt: skip
-"""Columns of the table. All but the first six are percentages or percentage points: ``coverage``
-with its Monte-Carlo error, ``below`` (the truth lies below the lower limit; what is left to 100
-lies above the upper one), mean ``width``, ``bias`` (mean of estimate minus truth) and ``failures``
-(data sets for which the method has no interval; the other numbers are over the rest)."""
+"""Columns of the table. All but the first six are percentages or percentage points: ``coverage``,
+``below`` (the truth lies below the lower limit; what is left to 100 lies above the upper one),
+mean ``width``, ``bias`` (mean of estimate minus truth) and ``failures`` (data sets for which the
+method has no interval; the other numbers are over the rest)."""
 
 # In the misspecified worlds the two-step methods are represented by those in common use.
 _FEWER = {
@@ -157,7 +157,8 @@ def run_cell(
     Returns
     -------
     list of dict
-        One row per method and target, with the keys :data:`COLUMNS`.
+        One row per method and target, with the keys :data:`COLUMNS` and ``mc_error``, the
+        Monte-Carlo error of the coverage.
     """
     events, count = _draw(cell, replications, seed)
     total = np.array(cell.design.total)
@@ -475,8 +476,10 @@ def write(
 def load_table(table: Path = TABLE, sidecar: Path = ABOUT) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read the table and what it was computed from.
 
-    The frame has the columns :data:`COLUMNS`, ``above`` (the truth lies above the upper limit)
-    and ``k`` (number of trials).
+    The frame has the columns :data:`COLUMNS`, ``above`` (the truth lies above the upper limit),
+    ``k`` (number of trials) and ``mc_error``: the Monte-Carlo error of the coverage, binomial
+    with as many data sets as had an interval. For prediction intervals, whose content is
+    averaged instead of counted, that is an upper bound.
 
     Raises
     ------
@@ -491,6 +494,9 @@ def load_table(table: Path = TABLE, sidecar: Path = ABOUT) -> tuple[pd.DataFrame
         raise ValueError(f"{table.name} is not the table that {sidecar.name} describes")
     frame = pd.read_csv(io.StringIO(text))
     frame["above"] = (100.0 - frame["coverage"] - frame["below"]).clip(lower=0.0).round(2)
+    cover = frame["coverage"] / 100.0
+    had = facts["replications"] * (1.0 - frame["failures"] / 100.0)
+    frame["mc_error"] = (100.0 * (cover * (1.0 - cover) / had) ** 0.5).round(2)
     frame["k"] = frame["design"].map({d: len(v["total"]) for d, v in facts["designs"].items()})
     return frame, facts
 
