@@ -14,7 +14,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = ROOT / "data"
 
-GENERATED = frozenset({"estimates.csv", "estimates.json", "conflicts.csv", "calibration.csv"})
+GENERATED = frozenset(
+    {
+        "estimates.csv",
+        "estimates.json",
+        "conflicts.csv",
+        "calibration.csv",
+        "calibration.json",
+        "fuzz_report.json",
+    }
+)
 """Files in ``data/`` that are computed from the others, and so are no part of the data's digest."""
 
 _IGNORED_DIRS = frozenset({"__pycache__", ".ipynb_checkpoints"})
