@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -11,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import choices, estimands, overlap
-from analysis.data import load
+from analysis.data import Dataset
+from analysis.data import load as load_package
 from analysis.pooling import pool
 
 NAMES = "abcdefghi"
 KINDS = ("subset", "same-trial", "possible")
+
+
+@cache
+def load() -> Dataset:
+    return load_package()
 
 
 def frame(pairs: list[tuple[str, str, str]]) -> pd.DataFrame:

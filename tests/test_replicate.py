@@ -13,9 +13,16 @@ from scipy.stats import chi2
 
 from analysis import candidates, geometry, replicate
 from analysis.candidates import Candidate
-from analysis.data import load
+from analysis.data import Dataset
+from analysis.data import load as load_package
 from analysis.geometry import Printed
 from analysis.pooling import pool
+
+
+@cache
+def load() -> Dataset:
+    return load_package()
+
 
 SCALES = (*geometry.SCALES, "log-log")
 
