@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "again",
+    "by_trials",
     "coverage",
     "decision",
     "designs",
@@ -332,6 +333,31 @@ def score_table(target: str) -> Html:
     return Html(
         f"<details class='ev-more'><summary>{escape(TARGET_NAMES[target]).capitalize()}: "
         f"{count(len(rows), 'interval')}</summary>\n{table_html}\n</details>"
+    )
+
+
+def by_trials() -> Html:
+    """Tabulate coverage and width by number of trials, for the methods that matter."""
+    frame = _relevant()
+    frame = frame[frame["target"] == "median"]
+    names = ("dl-logit-wald", "reml-logit-adhoc", "glmm-profile", "glmm-bartlett",
+             "glmm-profile-t", "bayes-1", "bayes-2")  # fmt: skip
+    rows = []
+    for name in names:
+        row: dict[str, Any] = {"Interval": _method(name, "median").label}
+        for k, part in frame[frame["method"] == name].groupby("k"):
+            row[f"{k} trials"] = (
+                f"{_percent(float(part['coverage'].mean()), 1)}, least "
+                f"{_percent(float(part['coverage'].min()), 1)}; width "
+                f"{number(float(part['width'].mean()), 0)}"
+            )
+        rows.append(row)
+    return html_table(
+        rows,
+        "Coverage of the rate in the median trial, and width, by number of trials",
+        id="calibration-by-trials",
+        stack=True,
+        note="Relevant cells: mean coverage, least coverage, mean width in percentage points.",
     )
 
 
