@@ -122,7 +122,7 @@ def heat(
                     _, color, alpha, _ = _class(value)
                     _tile(axes, left + 0.5, y + 0.5, cell - 1.0, _CELL - 1.0, color, alpha)
                     write(axes, left + 0.5 * cell, y + 14, f"{math.floor(value + 1e-9)}",
-                          size=11.0, align="center")  # fmt: skip
+                          size=11.0 if value >= 100.0 else SMALL, align="center")  # fmt: skip
                 y += _CELL
             y += 14.0
         x = 0.0
