@@ -199,7 +199,8 @@ def pool_command(
         ),
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="Column of subgroups: pool each one apart.")
+        str | None,
+        typer.Option(help="Column of subgroups: pool each one apart and test whether they differ."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the full result as JSON.")] = False,
     plot: Annotated[
@@ -207,7 +208,7 @@ def pool_command(
     ] = None,
 ) -> None:
     """Pool the proportions of a table of your own."""
-    from analysis.pooling import pool
+    from analysis.pooling import fit_subgroups, pool
     from analysis.pooling.api import resolve
     from analysis.wording import finding, heterogeneity, model_sentence
 
@@ -218,35 +219,51 @@ def pool_command(
     except ValueError as error:
         raise fail(str(error)) from None
     rows = _read_table(file, [name for name in (events, total, label, by) if name])
-    groups = {"": rows}
-    if by:
-        groups = {}
-        for row in rows:
-            groups.setdefault(row[by], []).append(row)
-    fits = {}
+    groups: dict[str, list[dict[str, str]]] = {} if by else {"": rows}
+    for row in rows if by else []:
+        groups.setdefault(row[by or ""], []).append(row)
+    counts = {}
     for name, members in groups.items():
         try:
-            fits[name] = pool(
-                *_counts(file, members, events, total),
-                model=model,
-                interval=interval,
-                labels=[row[label] for row in members] if label else None,
-            )
+            counts[name] = _counts(file, members, events, total)
         except ValueError as error:
-            message = f"{file}: {error}" if not str(error).startswith(str(file)) else str(error)
-            raise fail(message + (f" (group {name!r})" if by else "")) from None
+            raise fail(f"{error}" + (f" (group {name!r})" if by else "")) from None
+    ordered = [row for members in groups.values() for row in members]
+    x = [count for part in counts.values() for count in part[0]]
+    n = [count for part in counts.values() for count in part[1]]
+    names = [row[label] for row in ordered] if label else None
+    between = None
+    try:
+        if len(groups) > 1:
+            groups_of = [row[by or ""] for row in ordered]
+            between = fit_subgroups(x, n, groups_of, model=model, interval=interval, labels=names)
+            made = dict(zip(between.levels, between.fits or (), strict=True))
+            fits = {name: made[name] for name in groups}
+        else:
+            fits = {name: pool(x, n, model, interval=interval, labels=names) for name in groups}
+    except ValueError as error:
+        raise fail(f"{file}: {error}") from None
     if as_json:
         result: Any = {name: fit.to_dict() for name, fit in fits.items()}
+        if between is not None:
+            # the same in every subgroup: a key beside theirs could be the name of one
+            test = {key: between.to_dict()[key] for key in ("test", "q", "q_df", "q_p", "notes")}
+            for entry in result.values():
+                entry["test_between_subgroups"] = test
         print(json.dumps(result if by else result[""], indent=1, ensure_ascii=False))
     else:
         for name, fit in fits.items():
             print(finding(fit, name or ("(no name)" if by else "Pooled proportion"), digits=1))
             if fit.estimate is not None:
                 print(f"  {model_sentence(fit)}")
-            if between := heterogeneity(fit):
-                print(f"  {between}")
+            if spread := heterogeneity(fit):
+                print(f"  {spread}")
             for note in fit.notes:
                 print(f"  {note}")
+        if between is not None:
+            print(_difference(between))
+        elif by:
+            print("One subgroup only: there is nothing to compare.")
     if plot:
         from analysis.figures import forest
         from analysis.svg import svg
@@ -323,6 +340,15 @@ def simulate_command(
         )
     except (ValueError, OSError) as error:
         raise fail(str(error)) from None
+
+
+def _difference(between: Any) -> str:
+    """The test between subgroups in one line, and what it had to leave out."""
+    said = "Test between subgroups: not possible."
+    if between.q is not None:
+        p = "p < 0.001" if between.q_p < 0.001 else f"p = {between.q_p:.3f}"
+        said = f"Test between subgroups: Q = {between.q:.2f}, df = {between.q_df[0]}, {p}."
+    return " ".join([said, *between.notes])
 
 
 def _read_table(file: Path, columns: list[str]) -> list[dict[str, str]]:

@@ -29,6 +29,12 @@ _HOME = {
     "fit_betabinomial": "betabinomial",
     "fit_bayes": "bayes",
     "fit_moderators": "moderators",
+    "fit_subgroups": "moderators",
+    "pool_nested": "nested",
+    "BayesFit": "bayes",
+    "ModeratorFit": "moderators",
+    "SubgroupFit": "moderators",
+    "NestedFit": "nested",
 }
 
 __all__ = sorted(_HOME)

@@ -11,7 +11,7 @@ from . import engine
 from . import quadrature as quad
 from ._stats import t_quantile, z_quantile
 from ._validate import check_choice, check_counts, check_level
-from .api import NORMAL, pool, resolve
+from .api import NORMAL, pool, refuse_unused, resolve
 from .effects import FT_MEANS, TO, effect_sizes, effective_total, expit, inverse
 from .fit import Fit
 from .glmm import EMPTY, FULL, OK, ONE, SEPARATED, SINGLE, glmm_arrays
@@ -96,6 +96,7 @@ def pool_many(
     ft_n: str = "harmonic",
     tau_scale: float = 1.0,
     mu_scale: float = 2.5,
+    likelihood: str = "binomial",
     tau2_interval: bool = True,
 ) -> Batch:
     """Pool B data sets of k trials each; the same answers as :func:`pool` one by one.
@@ -106,7 +107,7 @@ def pool_many(
         Events of each trial in each data set.
     total : array_like of int, shape (B, k) or (k,)
         Totals; one row serves all data sets.
-    model, interval, level, transform, add, to, ft_n, tau_scale, mu_scale
+    model, interval, level, transform, add, to, ft_n, tau_scale, mu_scale, likelihood
         As in :func:`pool`. The GLMM and the two-step models are vectorized; the others loop.
     tau2_interval : bool
         Whether the GLMM computes profile limits of tau2 (``tau2_ci``); leave it out to save
@@ -124,6 +125,10 @@ def pool_many(
     model, interval, transform = resolve(model, interval, transform)
     to = check_choice(to, "to", TO)
     ft_n = check_choice(ft_n, "ft_n", FT_MEANS)
+    refuse_unused(
+        model, transform, False, add=add, to=to, ft_n=ft_n, tau_scale=tau_scale,
+        mu_scale=mu_scale, likelihood=likelihood, tau2_interval=tau2_interval,
+    )  # fmt: skip
     level = check_level(level)
     x, n = check_counts(events, total, ndim=2)
     b, k = x.shape
@@ -146,7 +151,7 @@ def pool_many(
         for i in range(b):
             fit = pool(
                 x[i], n[i], model, interval=interval, level=level, transform=transform, add=add,
-                to=to, ft_n=ft_n, tau_scale=tau_scale, mu_scale=mu_scale,
+                to=to, ft_n=ft_n, tau_scale=tau_scale, mu_scale=mu_scale, likelihood=likelihood,
             )  # fmt: skip
             _copy(out, i, fit)
     return Batch(

@@ -10,8 +10,8 @@ it exceeds exp(-37) of the maximum are found by Newton's method and covered with
 points. Over ``tau = c sinh(u)`` the posterior is an even analytic function of ``u``, covered
 likewise. The trapezoidal rule then converges geometrically (Trefethen and Weideman 2014,
 doi:10.1137/130932132), and distribution functions come from the band-limited (sinc) interpolant
-of the same points. Against independent integrations (Gauss-Legendre panels; mpmath) probabilities and
-moments agree to 1e-11.
+of the same points. Against independent integrations (Gauss-Legendre panels; mpmath) probabilities
+and moments agree to 1e-11.
 """
 
 from __future__ import annotations

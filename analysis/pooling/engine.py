@@ -424,7 +424,9 @@ def _refine(trials, v0, v1, m0, m1, s0, s1) -> tuple[Points, np.ndarray]:
     """Newton's iteration in (mu, log tau2), kept within brackets of tau2."""
     size = v0.size
     low, high = v0 / 1.25, v1 * 1.25
-    share = np.clip(s0 / np.maximum(s0 - s1, 1e-300), 0.02, 0.98)
+    # linear in log tau2 the derivative in log tau2, where that exists at both ends
+    a0, a1 = np.where(v0 > 0, v0 * s0, s0), np.where(v0 > 0, v1 * s1, s1)
+    share = np.clip(a0 / np.maximum(a0 - a1, 1e-300), 0.02, 0.98)
     v = np.where(
         v0 > 0,
         np.exp(np.log(np.maximum(v0, 1e-300)) * (1 - share) + np.log(v1) * share),

@@ -18,7 +18,7 @@ from . import engine
 from . import quadrature as quad
 from ._stats import boundary_p, chi2_isf, chi2_sf, t_quantile, z_quantile
 from ._validate import check_choice, check_counts, check_labels, check_level
-from .effects import effect_sizes, expit
+from .effects import _effect_sizes, effect_sizes, expit
 from .fit import Fit
 from .proportion import clopper_pearson, proportion_interval
 
@@ -116,12 +116,13 @@ def glmm_arrays(
         drop = half_cut(interval, level, k)
         for kind, sign in ((EMPTY, 1.0), (FULL, -1.0)):
             rows = np.flatnonzero(status == kind)
+            if rows.size == 0:
+                continue
             sizes, which = np.unique(n[rows], axis=0, return_inverse=True)
             limits = sign * np.array([empty_limit(size, drop) for size in sizes])
             end, other = ("ci_low", "ci_high") if sign > 0 else ("ci_high", "ci_low")
             out[end][rows] = -sign * np.inf
-            if rows.size:
-                out[other][rows] = limits[which.ravel()]
+            out[other][rows] = limits[which.ravel()]
         rows = np.flatnonzero(status == SEPARATED)
         if rows.size:
             pairs, which = np.unique(
@@ -364,6 +365,12 @@ def fit_glmm(
     return _unbounded_fit(base, x, n, {name: a[0] for name, a in arrays.items()})
 
 
+def _expit(z: float) -> float:
+    """Inverse logit of one number, infinite ones included."""
+    e = math.exp(-abs(z))
+    return (1.0 if z >= 0 else e) / (1.0 + e)
+
+
 def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str, Any]) -> Fit:
     k, level, interval = base["k"], base["level"], base["interval"]
     mu, se, tau2 = float(a["mu"]), float(a["se"]), float(a["tau2"])
@@ -406,25 +413,28 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
     half = z_quantile(level) * spread
     bands["normal"] = (mu - half, mu + half)
     shown = {
-        name: None if band is None else (float(expit(band[0])), float(expit(band[1])))
+        name: None if band is None else (_expit(band[0]), _expit(band[1]))
         for name, band in bands.items()
     }
     pi = shown["t(k-1)"] or (None, None)
     lrt = max(0.0, 2.0 * (value - zero)) if tau2 > 0 else 0.0
     saturated = float(quad.log_binomial_saturated(x, n).sum())
     q = max(0.0, 2.0 * (saturated - zero))
-    y, v = effect_sizes(x, n, "logit")
+    y, v = _effect_sizes(x.astype(float), n.astype(float), "logit", 0.5, "only0")
     typical = _typical(v)
     w = 1.0 / v
     q_iv = float((w * (y - (w * y).sum() / w.sum()) ** 2).sum())
-    trials = quad.prepare(x, n)
-    mean, variance, shrunken = quad.posterior_moments(trials, mu, tau2)
-    if tau2 * float((n * (x / n) * (1.0 - x / n)).max()) > 1e-3:
-        # information about mu: what the conditional variance leaves of the prior precision
-        info = (1.0 - variance / tau2) / tau2
-    else:
-        info = -quad.derivatives(trials, mu, tau2).mu_mu
-    marginal, marginal_ci = _marginal(mu, tau2, cov, interval, level, k)
+    # beside the trials one patient with the event and one without: their probabilities are the
+    # expected proportion and its complement
+    d = quad.derivatives(quad.prepare(np.append(x, [1, 0]), np.append(n, [1, 1])), mu, tau2)
+    score, info = d.mu[:k], -d.mu_mu[:k]
+    # the score is the conditional expectation of x - n p, and the derivatives in mu are the
+    # cumulants of the random effect
+    mean, variance = mu + tau2 * score, tau2 * (1.0 - tau2 * info)
+    shrunken = (x - score) / n
+    chance, rest = np.exp(d.value[k:]).tolist()
+    gradient = np.array([d.mu[k], d.v[k]]) / rest
+    marginal, marginal_ci = _marginal(chance, rest, gradient, cov, interval, level, k)
     details = {
         "mu_ci": ci,
         "covariance": cov,
@@ -452,9 +462,9 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
         details["bartlett"] = float(engine.bartlett_factor(v[None, :], np.array([tau2]))[0][0])
     return Fit(
         **base,
-        estimate=float(expit(mu)),
-        ci_low=float(expit(ci[0])),
-        ci_high=float(expit(ci[1])),
+        estimate=_expit(mu),
+        ci_low=_expit(ci[0]),
+        ci_high=_expit(ci[1]),
         pi_low=pi[0],
         pi_high=pi[1],
         mu=mu,
@@ -478,15 +488,16 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
     )
 
 
-def _marginal(mu, tau2, cov, interval, level, k) -> tuple[float, tuple[float, float]]:
-    both, d_mus, d_vs = quad.marginal_proportion(np.array([mu, -mu]), tau2)
-    (value, rest), d_mu, d_v = both.tolist(), float(d_mus[0]), float(d_vs[0])
-    gradient = np.array([d_mu, d_v]) / (value * rest)
+def _marginal(
+    chance: float, rest: float, gradient: np.ndarray, cov: np.ndarray, interval: str, level: float,
+    k: int,
+) -> tuple[float, tuple[float, float]]:  # fmt: skip
+    """Expected proportion with its interval from the gradient of its logit in (mu, tau2)."""
     se = math.sqrt(float(gradient @ cov @ gradient))
     quantile = z_quantile(level) if interval == "wald" else t_quantile(level, k - 1)
-    center = math.log(value) - math.log(rest)
-    limits = (float(expit(center - quantile * se)), float(expit(center + quantile * se)))
-    return value, limits
+    center = math.log(chance) - math.log(rest)
+    limits = (_expit(center - quantile * se), _expit(center + quantile * se))
+    return chance, limits
 
 
 def _one_sided_fit(base, n, ci, status, drop) -> Fit:
