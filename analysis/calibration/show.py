@@ -388,6 +388,17 @@ def decision() -> Html:
             + ("the same" if same else f"<strong>{escape(_label(wide))}</strong>")
             + f", which reaches the floor in {_percent(wide.share)} of them."
         )
+        inner = _relevant()
+        inner = inner[inner["world"] != "two-point"]
+        mild = choose(inner, target)
+        if mild.qualified:
+            named = "; ".join(escape(_method(q, target).label) for q in mild.qualified)
+            text += (
+                " Without the world of two kinds of trials there would qualify, shortest first: "
+                f"{named}."
+            )
+        else:
+            text += " Without the world of two kinds of trials none would qualify either."
         parts.append(f"<li>For {escape(TARGET_NAMES[target])}, {text}</li>")
     return Html(f'<div class="ev-block ev-answers"><ul>{"".join(parts)}</ul></div>')
 
