@@ -839,7 +839,8 @@ def _many(x: np.ndarray, n: np.ndarray, model: str, interval: str, options: dict
     if model not in ("beta-binomial", "bayes"):
         from analysis.pooling import pool_many
 
-        options = {"tau2_interval": False, **options}
+        if model == "glmm":
+            options = {"tau2_interval": False, **options}
         many = pool_many(x, n, model=model, interval=interval, **options)
         return tuple(np.asarray(getattr(many, name), dtype=float) for name in names)
     if model == "bayes":

@@ -61,15 +61,10 @@ def simulate(count: int) -> tuple[np.ndarray, np.ndarray]:
     return events[keep], total[keep]
 
 
-def per_call(function: Callable[[int], Any], count: int) -> float:
-    """Median seconds of ``function(i)`` over i < count, after one warm-up call."""
-    function(0)
-    seconds = []
-    for i in range(count):
-        start = time.perf_counter()
-        function(i)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+def per_call(function: Callable[[int], Any], count: int, repeat: int) -> float:
+    """Seconds of ``function(i)``, the least of ``repeat`` calls, median over i < count."""
+    function(0)  # warm up
+    return statistics.median(best_of(lambda i=i: function(i), repeat)[0] for i in range(count))
 
 
 def best_of(function: Callable[[], Any], repeat: int) -> tuple[float, Any]:
@@ -90,10 +85,10 @@ def python_side(events: np.ndarray, total: np.ndarray, single: int, repeat: int)
         return lambda i: pool(events[i], total[i], model, interval=interval, **options)
 
     out: dict[str, Any] = {
-        "glmm": per_call(fit("glmm", "wald", tau2_interval=False), single),
-        "glmm_full": per_call(fit("glmm", "wald"), single),
-        "glmm_profile": per_call(fit("glmm", "profile"), single),
-        "reml": per_call(fit("reml", "hartung-knapp"), single),
+        "glmm": per_call(fit("glmm", "wald", tau2_interval=False), single, repeat),
+        "glmm_full": per_call(fit("glmm", "wald"), single, repeat),
+        "glmm_profile": per_call(fit("glmm", "profile"), single, repeat),
+        "reml": per_call(fit("reml", "hartung-knapp"), single, repeat),
     }
     pool_many(events[:50], total[:50], model="glmm", interval="wald")  # warm up
     seconds, batch = best_of(
@@ -112,7 +107,7 @@ def python_side(events: np.ndarray, total: np.ndarray, single: int, repeat: int)
 
 
 def r_side(
-    events: np.ndarray, total: np.ndarray, fits: int, profiles: int, linear: int
+    events: np.ndarray, total: np.ndarray, fits: int, profiles: int, linear: int, repeat: int
 ) -> dict[str, Any] | None:
     """The same tasks in R, or None with a sentence on standard error."""
     rscript = shutil.which("Rscript")
@@ -129,7 +124,7 @@ def r_side(
                     file.write(f"{i + 1},{x},{n}\n")
         command = [rscript, str(HERE / "bench_pooling.R"), str(path)]
         answer = Path(folder) / "answer.json"
-        command += [str(fits), str(profiles), str(linear), str(answer)]
+        command += [str(fits), str(profiles), str(linear), str(answer), str(repeat)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             print(f"R did not finish: {done.stderr.strip()[-300:]}", file=sys.stderr)
@@ -161,7 +156,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=10_000, help="data sets in the batch")
     parser.add_argument("--single", type=int, default=100, help="single fits to time")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of a batch; the best counts")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each task; the best counts")
     parser.add_argument("--r-fits", type=int, default=60, help="GLMM fits in R")
     parser.add_argument("--r-profiles", type=int, default=10, help="profile intervals in R")
     parser.add_argument("--r-reml", type=int, default=300, help="REML fits in R")
@@ -174,7 +169,7 @@ def main() -> int:
     batch = mine.pop("batch")
     r = None
     if not args.no_r:
-        r = r_side(events, total, args.r_fits, args.r_profiles, args.r_reml)
+        r = r_side(events, total, args.r_fits, args.r_profiles, args.r_reml, args.repeat)
 
     many = events.shape[0]
     rows = [

@@ -40,13 +40,13 @@ SEED = 20240229
 
 # tests that say most about a module first
 TESTS = {
-    "_design": ["moderators"],
+    "_design": ["small_parts", "moderators"],
     "_glmm_regression": ["moderators"],
     "_regression": ["moderators"],
-    "_stats": ["interface", "engine", "reference_normal", "reference_glmm"],
+    "_stats": ["small_parts", "interface"],
     "_validate": ["interface", "edges"],
-    "api": ["interface", "edges"],
-    "batch": ["interface", "engine", "edges", "properties"],
+    "api": ["arguments", "interface"],
+    "batch": ["arguments", "interface", "engine", "edges", "properties"],
     "bayes": ["bayes"],
     "betabinomial": ["betabinomial"],
     "effects": ["interface", "reference_normal", "edges"],
@@ -56,7 +56,7 @@ TESTS = {
     "moderators": ["moderators"],
     "nested": ["nested"],
     "normal": ["reference_normal", "edges", "interface", "properties"],
-    "proportion": ["interface", "edges", "reference_normal"],
+    "proportion": ["small_parts", "interface"],
     "quadrature": ["quadrature", "engine", "reference_glmm"],
 }
 
