@@ -215,7 +215,9 @@ def rounding_example(
         The figure: every row of the extraction about it is shown.
     """
     package = Package.of(dataset)
-    records = [r for r in package.by_cohort[cohort_id] if r.outcome == outcome]
+    records = [r for r in package.by_cohort.get(cohort_id, []) if r.outcome == outcome]
+    if not records:
+        return _gone(f"{cohort_id}, {outcome}")
     members = [
         e
         for e in entries

@@ -147,6 +147,9 @@ NO_FIGURE = {"not-found"}
 NEEDS_REASON = {"superseded", "disputed", "infeasible", "excluded", "not-found", "context"}
 EXPLAINED_ORIGIN = {"inferred"}
 MAX_CELL = 2000
+# what stands in figures and beside every number
+SHORT = {"label", "short_label", "outcome_label", "group_label"}
+MAX_SHORT = 120
 
 
 @dataclass(frozen=True, order=True)
@@ -420,8 +423,8 @@ def _check_file(directory: Path, resource: dict) -> tuple[list[Finding], list[di
                     findings.append(Finding(name, line, column, message))
                 elif cell != cell.strip():
                     findings.append(Finding(name, line, column, "starts or ends with a space"))
-                elif len(cell) > MAX_CELL:
-                    message = f"is longer than {MAX_CELL} characters"
+                elif len(cell) > (longest := MAX_SHORT if column in SHORT else MAX_CELL):
+                    message = f"is longer than {longest} characters"
                     findings.append(Finding(name, line, column, message))
                 elif cell and types[column] in WRITTEN:
                     pattern, form = WRITTEN[types[column]]

@@ -168,7 +168,10 @@ def compare(entries: list[dict[str, Any]], directory: Path = DATA_DIR) -> list[s
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         return [f"data/{missing}: the file is missing; write it with: estimates --write"]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        unread = Path(error.filename).name
+        return [f"data/{unread}: cannot be read ({error.strerror}); run estimates --write"]
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, csv.Error) as error:
         return [f"data/estimates.csv or .json is damaged ({error!r}); run estimates --write"]
     same_files = in_tree == rows
     lines = []

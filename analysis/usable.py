@@ -2,7 +2,7 @@
 
 :mod:`analysis.data` holds the tables to their schema. Here stands what only the code that uses
 them can tell: a percentage that its count contradicts, a claim that no check can decide, an
-estimand that is not in the registry.
+estimand that is not in the registry, or that no trial is left for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from analysis import claims, reconcile
 from analysis.data import Finding
-from analysis.estimands import estimands
+from analysis.estimands import estimands, evidence
 
 if TYPE_CHECKING:
     from analysis.data import Dataset
@@ -20,7 +20,7 @@ __all__ = ["problems"]
 
 
 def problems(dataset: Dataset) -> list[Finding]:
-    """Name every row that a chapter could not use.
+    """Name every row that a chapter could not use, and every estimand without a row.
 
     Parameters
     ----------
@@ -33,6 +33,10 @@ def problems(dataset: Dataset) -> list[Finding]:
     """
     found = [*reconcile.check_percentages(dataset), *claims.problems(dataset)]
     known = {target.id for target in estimands()}
+    for target in estimands():
+        if evidence(dataset, target).rows.empty:
+            message = f"no trial of its population has a count in use for {target.id}"
+            found.append(Finding("extraction.csv", 1, "status", message))
     for i, name in enumerate(dataset.published_pools["estimand_id"].fillna("")):
         if name and name not in known:
             message = f"there is no estimand {name!r}"

@@ -594,6 +594,16 @@ def test_endless_cells_are_refused(package: Package, length: int) -> None:
     assert len(finding.message) < 200
 
 
+@pytest.mark.parametrize("table,column", [("cohorts", "label"), ("outcomes", "short_label")])
+def test_labels_are_short(package: Package, table: str, column: str) -> None:
+    package.set(table, column, "x" * 120)
+    assert check(package.folder) == []
+    package.set(table, column, "x" * 121)
+    finding = only_finding(package)
+    assert where(finding) == (f"{table}.csv", package.last(table), column)
+    assert finding.message == "is longer than 120 characters"
+
+
 # --- rows that contradict themselves -------------------------------------------------------------
 
 CONTRADICTIONS = [
