@@ -261,12 +261,12 @@ def implied_pairs(overlaps: pd.DataFrame) -> list[tuple[str, str, str]]:
         inside |= new
     certain = {frozenset((a, b)) for a, b, kind in _pairs(overlaps) if kind in CERTAIN}
     certain |= {frozenset(pair) for pair in inside}
-    while new := _inherited(certain, inside) - certain:
-        certain |= new
+    while more := _inherited(certain, inside) - certain:
+        certain |= more
     shared = listed | certain
     both_ways = inside | {(large, small) for small, large in inside}
-    while new := _inherited(shared, both_ways) - shared:
-        shared |= new
+    while more := _inherited(shared, both_ways) - shared:
+        shared |= more
     found = []
     for pair in shared - listed:
         a, b = sorted(pair)

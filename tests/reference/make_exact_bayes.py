@@ -8,6 +8,7 @@ Run ``python tests/reference/make_exact_bayes.py`` (some minutes); writes ``exac
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import mpmath as mp
@@ -28,7 +29,7 @@ MU_AT, TAU_AT, RATE_AT = 0.4, 0.6, 0.35
 def panels(edges, order):
     x, w = np.polynomial.legendre.leggauss(order)
     nodes, weights = [], []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         nodes.append(0.5 * (b - a) * x + 0.5 * (a + b))
         weights.append(0.5 * (b - a) * w)
     return np.concatenate(nodes), np.concatenate(weights)
