@@ -52,7 +52,7 @@ TESTS = {
     "effects": ["interface", "reference_normal", "edges"],
     "engine": ["engine", "reference_glmm", "edges", "properties"],
     "fit": ["interface", "edges"],
-    "glmm": ["reference_glmm", "edges", "engine", "interface"],
+    "glmm": ["small_parts", "reference_glmm", "edges", "engine", "interface"],
     "moderators": ["moderators"],
     "nested": ["nested"],
     "normal": ["reference_normal", "edges", "interface", "properties"],
