@@ -298,10 +298,15 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def _check_descriptor(directory: Path) -> tuple[list[Finding], dict]:
     name = "datapackage.json"
     try:
-        schema = json.loads(_read(directory / name).decode("utf-8"))
+        text = _read(directory / name).decode("utf-8")
+        schema = json.loads(text, parse_constant=_no_number)
     except FileNotFoundError:
         return [Finding(name, 0, "", f"the file is missing from {directory}")], {}
     except OSError as error:
@@ -461,9 +466,9 @@ def _check_schema(directory: Path, schema: dict) -> list[Finding]:
     except FrictionlessException as error:
         reasons = error.reasons or [error.error]
         return [Finding("datapackage.json", 0, "", reason.note) for reason in reasons]
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # what a library does with a key or a limit of the wrong type
-        message = f"the schema cannot be used: {error}"
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # what a library does with a key or a limit of the wrong type, and says in its own words
+        message = "the schema cannot be used: a key or a limit in it has the wrong type"
         return [Finding("datapackage.json", 0, "", message)]
     findings = [Finding("datapackage.json", 0, "", problem.message) for problem in report.errors]
     keys = {r["name"]: r["schema"].get("primaryKey", "") for r in schema["resources"]}

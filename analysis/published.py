@@ -254,6 +254,8 @@ def scales() -> Html:
                 ),
             }
         )
+    if not rows:
+        return Html("<p>No document prints an interval.</p>")
     return tables.html_table(
         rows,
         "The scale that the intervals of a document reveal",
@@ -415,6 +417,8 @@ def agreement_table() -> Html:
                     "Ours in theirs": "yes" if back else "no",
                 }
             rows.append(row)
+    if not rows:
+        return Html("<p>No published pool asks a question of this book.</p>")
     return tables.html_table(
         rows,
         "Agreement with published pools of the same question",

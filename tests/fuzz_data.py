@@ -849,7 +849,7 @@ def remembered_pools() -> Iterator[None]:
     true = {name: getattr(pooling, name) for name in ("pool", "pool_many")}
 
     def key(value: Any) -> Any:
-        if hasattr(value, "tobytes"):
+        if hasattr(value, "tobytes") and value.dtype.kind in "iufb":
             return value.tobytes(), str(value.dtype), value.shape
         if isinstance(value, (list, tuple)):
             return tuple(key(part) for part in value)
@@ -1134,7 +1134,9 @@ class Project:
 # --------------------------------------------------------------------------- the run
 
 
-def run(edits: range, seed: int, *, pages: bool = True, progress: bool = False) -> dict[str, Any]:
+def run(
+    edits: range, seed: int, project: Project | None = None, *, progress: bool = False
+) -> dict[str, Any]:
     """Try edits, each class in turn, and count how they end.
 
     Parameters
@@ -1143,8 +1145,8 @@ def run(edits: range, seed: int, *, pages: bool = True, progress: bool = False) 
         Their numbers; the class of an edit is its number modulo the number of classes.
     seed : int
         Decides every edit.
-    pages : bool
-        Whether to make the pages of the chapters too, besides those of the data chapter.
+    project : Project, optional
+        Where to make them; a new one by default.
     progress : bool
         Whether to show a progress bar.
 
@@ -1164,7 +1166,7 @@ def run(edits: range, seed: int, *, pages: bool = True, progress: bool = False) 
     places: Counter[str] = Counter()
     bad = []
     with tempfile.TemporaryDirectory() as folder, remembered_pools():
-        project = Project(Path(folder), pages)
+        project = project or Project(Path(folder))
         for i in steps:
             name = names[i % len(names)]
             rng = random.Random(f"{seed} {i}")
@@ -1209,9 +1211,8 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=10 * len(EDITS), help="how many to try")
     parser.add_argument("--seed", type=int, default=1, help="decides every edit")
     parser.add_argument("--report", type=Path, help="JSON file for the counts")
-    parser.add_argument("--no-pages", action="store_true", help="pages of the data chapter only")
     options = parser.parse_args()
-    report = run(range(options.edits), options.seed, pages=not options.no_pages, progress=True)
+    report = run(range(options.edits), options.seed, progress=True)
     if options.report:
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         options.report.write_text(text, encoding="utf-8")

@@ -963,6 +963,8 @@ def test_the_descriptor_is_checked(
         "{'a': 1}",
         "[" * 100_000,
         '{"a": ' + "1" * 5000 + "}",
+        '{"version": NaN}',
+        '{"version": -Infinity}',
         "\ufeff{}",
     ],
     ids=lambda text: ascii(text[:8]),
