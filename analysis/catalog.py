@@ -220,7 +220,7 @@ def downloads(dataset: Dataset) -> Html:
     """Links to the files of the data package, which the build copies into the book."""
     names = [resource["path"] for resource in dataset.schema["resources"]]
     names += ["datapackage.json", "estimates.csv", "estimates.json", "conflicts.csv"]
-    names += ["calibration.csv", "calibration.json"]
+    names += ["calibration.csv", "calibration.json", "fuzz_report.json"]
     items = "".join(
         f'<li><a href="../_data/{attribute(name)}" download>{escape(name)}</a></li>'
         for name in names
