@@ -175,6 +175,27 @@ def _pooled_rows(
     return rows
 
 
+def _unpooled_row(other: Unpooled, columns: int, level: float = 0.95, *, rule: bool) -> Row:
+    from analysis.pooling import wilson
+
+    low, high = (float(limit) for limit in wilson(other.events, other.total, level))
+    at = other.events / other.total
+    return Row(
+        label=plain(other.label),
+        mark=Mark("square", "excluded", low, high, at=at, size=7.0, hollow=True, name="unpooled"),
+        cells=_check_texts("cells of a trial not pooled", other.cells, columns)
+        if other.cells
+        else ("",) * columns,
+        left=f"{other.events}/{other.total}",
+        point=pct(at),
+        span=f"({_span(low, high)})",
+        right=EN_DASH,
+        sub=plain(other.reason) or "not pooled",
+        color="muted",
+        rule=rule,
+    )
+
+
 def forest(
     fit: Any,
     *,
@@ -229,8 +250,6 @@ def forest(
     ValueError
         If a column or `group` does not have one value per trial, or `reference` is no proportion.
     """
-    from analysis.pooling import wilson
-
     labels = trial_labels(fit)
     k = len(labels)
     names = tuple(plain(name) for name in columns or {})
@@ -257,33 +276,8 @@ def forest(
                     prediction=False,
                     name=f"group-{number_ + 1}",
                 )
-    for row in unpooled:
-        low, high = (float(limit) for limit in wilson(row.events, row.total, fit.level))
-        rows.append(
-            Row(
-                label=plain(row.label),
-                mark=Mark(
-                    "square",
-                    "excluded",
-                    low,
-                    high,
-                    at=row.events / row.total,
-                    size=7.0,
-                    hollow=True,
-                    name="unpooled",
-                ),
-                cells=_check_texts("cells of a trial not pooled", row.cells, len(names))
-                if row.cells
-                else ("",) * len(names),
-                left=f"{row.events}/{row.total}",
-                point=pct(row.events / row.total),
-                span=f"({_span(low, high)})",
-                right=EN_DASH,
-                sub=plain(row.reason) or "not pooled",
-                color="muted",
-                rule=row is unpooled[0],
-            )
-        )
+    for other in unpooled:
+        rows.append(_unpooled_row(other, len(names), fit.level, rule=other is unpooled[0]))
     rows += _pooled_rows(fit, plain(pooled_label) or f"Pooled, {count(k, 'trial')}")
     for number_, (name, other) in enumerate(_named(other_fits)):
         rows += _pooled_rows(
@@ -323,6 +317,108 @@ def forest(
             notes=tuple(notes),
             line=None if fit.estimate is None or is_limit(fit) else float(fit.estimate),
             reference=None if at is None else float(at),
+        ),
+        layout,
+    )
+
+
+def subgroup_forest(
+    groups: Mapping[str, Any],
+    *,
+    test: str | Sequence[str] = (),
+    columns: Mapping[str, Sequence[str]] | None = None,
+    unpooled: Sequence[Unpooled] = (),
+    trials: bool = True,
+    prediction: bool = True,
+    title: str | None = None,
+    layout: Layout = "wide",
+) -> Figure:
+    """Draw a forest plot in groups, with the test between the groups inside the figure.
+
+    Each group lists its trials and, below them, its own pooled result; a group of one trial is
+    shown and not pooled. There is no diamond over all groups.
+
+    Parameters
+    ----------
+    groups : mapping of str to Fit or None
+        Name of each group and its result, which carries its trials; None for a group in which
+        no trial reports the outcome.
+    test : str or sequence of str
+        The test between the groups, or why there is none: one line of text each.
+    columns : mapping of str to sequence of str, optional
+        Extra text columns: header, and one text per trial, group by group.
+    unpooled : sequence of Unpooled
+        Trials that are shown in gray and belong to no group.
+    trials : bool
+        Show the trials; False leaves the pooled results alone, for many or large groups.
+    prediction : bool
+        Show the prediction interval of each group that has one.
+    title : str, optional
+        Heading of the figure.
+    layout : {"wide", "narrow"}
+        For 600 px or more, or for a phone.
+
+    Raises
+    ------
+    ValueError
+        If there is no group with a trial, or a column does not have one value per trial.
+    """
+    found = {plain(name): fit for name, fit in groups.items() if fit is not None}
+    if not found:
+        raise ValueError("subgroup_forest needs at least one group with a trial")
+    k = sum(len(fit.events) for fit in found.values())
+    columns = (columns or {}) if trials else {}
+    names = tuple(plain(name) for name in columns)
+    texts = [_check_texts(f"column {plain(name)}", col, k) for name, col in columns.items()]
+    cells = iter([tuple(column[i] for column in texts) for i in range(k)])
+    rows: list[Row] = []
+    edge: set[int] = set()
+    weighted = any(fit.weight is not None and len(fit.events) > 1 for fit in found.values())
+    for place, (name, fit) in enumerate((plain(n), f) for n, f in groups.items()):
+        rows.append(Row(label=name, strong=True, heading=True, rule=place > 0))
+        if fit is None:
+            rows.append(Row(label="No trial reports this outcome", color="muted"))
+            continue
+        several = len(fit.events) > 1
+        if trials or not several:
+            weights = () if fit.weight is None else fit.weight
+            largest = max((float(w) for w in weights), default=0.0) if several else 0.0
+            for i, label in enumerate(trial_labels(fit)):
+                row = _study_row(fit, i, label, next(cells) if trials else (), largest)
+                mark = row.mark and replace(row.mark, name=f"group-{place + 1}-trial-{i + 1}")
+                rows.append(replace(row, mark=mark, right=row.right if several else ""))
+                if trials and int(fit.events[i]) in (0, int(fit.total[i])):
+                    edge.add(0 if fit.events[i] == 0 else 1)
+        spread = heterogeneity(fit).split(", I")[0]
+        pooled = _pooled_rows(
+            fit,
+            f"Pooled, {count(len(fit.events), 'trial')}",
+            rule=False,
+            prediction=prediction,
+            name=f"group-{place + 1}",
+        )
+        if spread and pooled[0].mark is not None:
+            pooled[0] = replace(pooled[0], sub=spread)
+        rows += pooled
+    for other in unpooled:
+        rows.append(_unpooled_row(other, len(names), rule=other is unpooled[0]))
+    notes = []
+    if edge:
+        said = {0: "no events", 1: "an event in every patient"}
+        notes.append(f"Hollow blue square: {' or '.join(said[which] for which in sorted(edge))}")
+    tests = (test,) if isinstance(test, str) else tuple(test)
+    return draw(
+        Sheet(
+            rows=tuple(rows),
+            label="Trial" if trials else "Group",
+            columns=names,
+            aligns=("left",) * len(names),
+            left="Events/n",
+            span=f"Percent ({level(next(iter(found.values())))} CI)",
+            right="Weight" if trials and weighted else "",
+            title=plain(title),
+            results=tuple(plain(text) for text in tests if plain(text)),
+            notes=tuple(notes),
         ),
         layout,
     )
@@ -564,6 +660,29 @@ def alt_forest(fit: Any, outcome_label: str, *, unpooled: Sequence[Unpooled] = (
     return text
 
 
+def alt_subgroup_forest(
+    groups: Mapping[str, Any], outcome_label: str, *, test: str | Sequence[str] = ()
+) -> str:
+    """Return the alternative text of a forest plot in groups: each group, and the test.
+
+    Parameters
+    ----------
+    groups : mapping of str to Fit or None
+    outcome_label : str
+    test : str or sequence of str
+        As for `subgroup_forest`.
+    """
+    said = [
+        f"{plain(name)}: no trial."
+        if fit is None
+        else finding(fit, plain(name)).split(" In a new trial")[0]
+        for name, fit in groups.items()
+    ]
+    tests = (test,) if isinstance(test, str) else tuple(test)
+    said += [f"{plain(text).removesuffix('.')}." for text in tests if plain(text)]
+    return f"Forest plot in groups, {plain(outcome_label)}. {' '.join(said)}"
+
+
 def alt_leave_one_out(
     fit: Any, left_out: Sequence[Any] | Mapping[str, Any], outcome_label: str
 ) -> str:
@@ -626,7 +745,7 @@ def figure_block(
     Parameters
     ----------
     plot : callable
-        `forest`, `leave_one_out`, `model_comparison` or `overview`.
+        `forest`, `subgroup_forest`, `leave_one_out`, `model_comparison` or `overview`.
     *args, **options
         Passed to `plot`.
     alt : str

@@ -69,7 +69,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Everything a layout needs to draw a figure."""
+    """Everything a layout needs to draw a figure; `results` and then `notes` stand below it."""
 
     rows: tuple[Row, ...]
     label: str
@@ -79,6 +79,7 @@ class Sheet:
     span: str = ""
     right: str = ""
     title: str = ""
+    results: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     line: float | None = None
     reference: float | None = None
@@ -208,6 +209,11 @@ def _axis(axes: Axes, scale: Callable[[float], float], y: float) -> float:
 
 
 def _foot(axes: Axes, sheet: Sheet, y: float, width: float) -> float:
+    for i, result in enumerate(sheet.results):
+        y += 6 if i == 0 else 3
+        for line in wrap(result, width, TEXT):
+            y += 16
+            write(axes, 0, y, line)
     for note in sheet.notes:
         for line in wrap(f"{note}.", width, SMALL):
             y += 16
@@ -307,7 +313,7 @@ def _draw_wide(sheet: Sheet) -> Figure:
         lines = balanced(row.label, room, TEXT, row.strong)
         texts = [wrap(c, w, TEXT) for c, w in zip(row.cells, cells, strict=False)]
         sub = (
-            wrap(row.sub, label, SMALL)
+            wrap(row.sub, label if any(row.cells) else room, SMALL)
             if row.sub and not (sheet.columns and row.cells and row.color == "ink")
             else []
         )
@@ -377,7 +383,8 @@ def _draw_narrow(sheet: Sheet) -> Figure:
     write(axes, 0, y, sheet.label, size=SMALL, color="muted")
     write(axes, NARROW, y, sheet.span, size=SMALL, color="muted", align="right")
     between = " \u00b7 "
-    if sheet.columns and not any(row.sub and row.color == "ink" for row in rows):
+    told = any(row.sub and any(row.cells) and row.color == "ink" for row in rows)
+    if sheet.columns and not told:
         for text in wrap(between.join(sheet.columns), NARROW, SMALL):
             y += 16
             write(axes, 0, y, text, size=SMALL, color="muted")

@@ -435,3 +435,37 @@ def test_contrast_of_text_and_marks_in_both_themes():
         assert contrast(theme["ink"], theme["band"]) >= 4.5
         assert contrast(theme["ink"], theme["hover"]) >= 4.5
         assert contrast(theme["muted"], theme["hover"]) >= 4.5
+
+
+def test_subgroup_forest_pools_each_group_and_shows_the_test(fit):
+    single = pool([3], [8], labels=["Zeta 2018"])
+    groups = {"First": fit, "Second": single, "Third": None}
+    said = "Test between groups: p = 0.31"
+    for layout in LAYOUTS:
+        root = drawing(figures.subgroup_forest(groups, test=said, layout=layout))
+        shown = joined(root)
+        for text in (*LABELS, "Zeta 2018", *groups, said, "One trial: shown, not pooled"):
+            assert text.replace(" ", "") in shown
+        assert "Notrialreportsthisoutcome" in shown
+        assert f"{pct(fit.estimate)}" in texts(root)
+        at = scale(root)
+        corners = points(root, "group-1-diamond")
+        assert corners[:, 0].min() == pytest.approx(at(fit.ci_low), abs=0.02)
+        assert corners[:, 0].max() == pytest.approx(at(fit.ci_high), abs=0.02)
+        square = points(root, "group-2-trial-1")
+        assert square[:, 0].mean() == pytest.approx(at(3 / 8), abs=1.0)
+        assert not [n for n in root.iter() if n.get("class") == "ev-group-2-diamond"]
+    alone = figures.subgroup_forest({"First": fit, "Second": fit}, trials=False, prediction=False)
+    shown = joined(drawing(alone))
+    assert "Alpha2011" not in shown
+    assert shown.count("Pooled,5trials") == 2
+    assert "Weight" not in shown
+
+
+def test_subgroup_forest_refuses_what_it_cannot_draw(fit):
+    with pytest.raises(ValueError, match="at least one group"):
+        figures.subgroup_forest({"First": None})
+    with pytest.raises(ValueError, match="one value per trial"):
+        figures.subgroup_forest({"First": fit}, columns={"Criteria": ["x"]})
+    alt = figures.alt_subgroup_forest({"A": fit, "B": None}, "Response", test="p = 0.5")
+    assert pct(fit.estimate) in alt and "B: no trial." in alt and alt.endswith("p = 0.5.")
