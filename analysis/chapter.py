@@ -7,6 +7,7 @@ notebook can show; numbers reach the prose of a chapter through `glue_numbers`.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from analysis.markup import Html, attribute, escape
 from analysis.overlap import RULE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from analysis.choices import Choices
     from analysis.estimands import Evidence
     from analysis.overlap_figures import Range
@@ -34,9 +37,13 @@ __all__ = [
     "headline",
     "leave_one_out",
     "models",
+    "opening",
     "overview",
+    "questions",
     "readings",
     "results",
+    "section",
+    "sensitivity",
     "trials",
 ]
 
@@ -99,6 +106,27 @@ def ask(estimand_id: str) -> Question:
         evidence=found,
         fit=estimands.pooled(found),
     )
+
+
+def questions(page: str) -> list[Question]:
+    """Ask every question that the registry gives to a chapter, population by population.
+
+    Raises
+    ------
+    ValueError
+        If the registry gives no estimand to the chapter.
+    """
+    asked = [ask(target.id) for target in estimands.estimands() if target.page == page]
+    if not asked:
+        raise ValueError(f"no estimand in {estimands.REGISTRY.name} has the chapter {page!r}")
+    return asked
+
+
+def opening(questions: list[Question]) -> Html:
+    """Answer the questions of a chapter, and make their numbers available to its prose."""
+    for question in questions:
+        glue_numbers(question)
+    return answers(questions)
 
 
 def answers(questions: list[Question]) -> Html:
@@ -198,12 +226,27 @@ def results(questions: list[Question], caption: str) -> Html:
     )
 
 
+def section(question: Question) -> Html:
+    """Show an estimand: its forest plot, the trials with their sources, how to cite it."""
+    return forest(question) + trials(question) + cite(question)
+
+
+def sensitivity(questions: list[Question]) -> Html:
+    """Show how far each result depends on one trial, on the model and on what was read.
+
+    Four parts, each with a heading and a sentence that says how to read it: each trial left out,
+    other models, other readings of the sources, other choices among cohorts that share patients.
+    A question for which a part has nothing to show is named in one line.
+    """
+    return Html("\n".join(part.source for part in _parts(questions)))
+
+
 def leave_one_out(question: Question) -> Html:
     """Show the pooled result with each trial left out, as a figure and a table."""
     from analysis import robustness
 
     fit = _fit(question)
-    if fit.estimate is None or fit.k < 3:
+    if not _can_leave_out(question):
         return _too_few(question, "With fewer than three trials none can be left out.")
     series = robustness.leave_one_out(fit.events, fit.total, labels=fit.labels)
     without = dict(zip(series.labels, series.fits, strict=True))
@@ -257,19 +300,12 @@ def models(question: Question) -> Html:
 
 def readings(question: Question) -> Html:
     """Tabulate the result under every other reading of the data that changes the rows."""
-    main = question.evidence
+    others = _other_readings(question)
+    fits = [(name, estimands.pooled(other)) for name, other in others]
     pairs = [("Main analysis", _fit(question))]
-    gone = []
-    for scenario in estimands.scenarios(main.estimand.population):
-        other = estimands.evidence(dataset(), main.estimand, scenario)
-        if _counts(other) == _counts(main):
-            continue
-        fit = estimands.pooled(other)
-        if fit is None:
-            gone.append(scenario.label)
-        else:
-            pairs.append((scenario.label, fit))
-    if len(pairs) == 1 and not gone:
+    pairs += [(name, fit) for name, fit in fits if fit is not None]
+    gone = [name for name, fit in fits if fit is None]
+    if not others:
         return Html(
             f"<p>{escape(question.population)}: no other reading of the data changes "
             "the counts of this outcome.</p>"
@@ -488,6 +524,102 @@ def _source(row: Any) -> Html:
     if isinstance(row.doi, str) and row.doi:
         name = f'<a href="https://doi.org/{attribute(row.doi)}">{name}</a>'
     return Html(f'{name}, <a href="data.html#{attribute(row.record_id)}">{escape(row.locator)}</a>')
+
+
+def _can_leave_out(question: Question) -> bool:
+    fit = _fit(question)
+    return fit.estimate is not None and fit.k >= 3
+
+
+def _other_readings(question: Question) -> list[tuple[str, Evidence]]:
+    """Every reading of the data that changes the rows of a question, with its name."""
+    main = question.evidence
+    readings = [
+        (scenario.label, estimands.evidence(dataset(), main.estimand, scenario))
+        for scenario in estimands.scenarios(main.estimand.population)
+    ]
+    return [(name, other) for name, other in readings if _counts(other) != _counts(main)]
+
+
+def _parts(questions: list[Question]) -> Iterator[Html]:
+    """The parts of :func:`sensitivity`."""
+    pooled = [question for question in questions if _fit(question).k > 1]
+    yield _part(
+        "Does one trial decide the result?",
+        "Each point is the pooled result without the trial named beside it. A trial that moves "
+        "the point out of the shaded band would decide the result alone.",
+        questions,
+        [question for question in questions if _can_leave_out(question)],
+        leave_one_out,
+        "fewer than three trials, so none can be left out",
+    )
+    main = f" the {wording.model_sentence(_fit(pooled[0]))}" if pooled else ""
+    yield _part(
+        "Does the model decide the result?",
+        Html(
+            f"The book&#8217;s main results use{escape(main)}. Here the same trials are pooled by "
+            "other models, among them the two-step models that most published meta-analyses use. "
+            '<a href="how-pooling-works.html">How pooling works</a> explains them and names those '
+            "who proposed them."
+        ),
+        questions,
+        pooled,
+        models,
+        "one trial, so there is nothing to pool",
+    )
+    yield _part(
+        "Would another reading of the sources change it?",
+        "The sources leave choices open. Each row repeats the analysis with another defensible "
+        "reading of the data: counts in dispute, counts that follow from another figure without "
+        "being printed, or only the counts that a source prints.",
+        questions,
+        [question for question in questions if _other_readings(question)],
+        readings,
+        "no other reading of the data changes a count",
+    )
+    yield _part(
+        "Would other reports of the same patients change it?",
+        Html(
+            "The sources report some patients more than once. The main analysis takes one cohort "
+            'of each patient set by a fixed rule (<a href="who-is-counted-twice.html">Who is '
+            "counted twice?</a>); the figures show what every other choice that counts no patient "
+            "twice would have given."
+        ),
+        questions,
+        [question for question in questions if not question.evidence.shared.empty],
+        choices,
+        "no two cohorts that report it share patients, so there is no choice to make",
+    )
+
+
+def _part(
+    heading: str,
+    said: str | Html,
+    questions: list[Question],
+    shown: list[Question],
+    show: Callable[[Question], Html],
+    otherwise: str,
+) -> Html:
+    """One part of :func:`sensitivity`: what there is to show, and for which questions nothing."""
+    names = {question.id for question in shown}
+    left = [_short(question) for question in questions if question.id not in names]
+    pieces = [f'<h3 id="{attribute(_slug(heading))}">{escape(heading)}</h3>']
+    if shown:
+        pieces.append(f"<p>{escape(said)}</p>")
+    pieces += [show(question).source for question in shown]
+    if left:
+        pieces.append(f"<p>{escape('; '.join(left))}: {escape(otherwise)}.</p>")
+    return Html("\n".join(pieces))
+
+
+def _short(question: Question) -> str:
+    """Outcome and population in few words."""
+    return f"{question.label} ({question.evidence.estimand.population_short})"
+
+
+def _slug(heading: str) -> str:
+    """The anchor that a heading of these words has in the pages."""
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 def _counts(found: Evidence) -> set[tuple[str, int, int]]:
