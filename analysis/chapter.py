@@ -42,6 +42,7 @@ __all__ = [
     "questions",
     "readings",
     "results",
+    "source",
     "section",
     "sensitivity",
     "trials",
@@ -191,7 +192,7 @@ def forest(question: Question) -> Html:
 def trials(question: Question) -> Html:
     """Tabulate the trials with their counts and the place in the source of each."""
     rows, shared = question.evidence.rows, question.evidence.shared
-    columns = {"Source": [_source(row) for row in rows.itertuples(index=False)]}
+    columns = {"Source": [source(row) for row in rows.itertuples(index=False)]}
     notes = []
     if not shared.empty:
         notes.append(
@@ -207,7 +208,7 @@ def trials(question: Question) -> Html:
         id=f"{question.id}-trials",
         columns=columns,
         unpooled=[
-            replace(other, cells=(_source(row),))
+            replace(other, cells=(source(row),))
             for other, row in zip(_unpooled(question), shared.itertuples(index=False), strict=True)
         ],
         note=" ".join(notes),
@@ -518,7 +519,7 @@ def _conditions(row: Any) -> str:
     return ", ".join(part for part in (_text(row.criteria), time) if part) or "not stated"
 
 
-def _source(row: Any) -> Html:
+def source(row: Any) -> Html:
     """Report and place of a figure: the DOI where there is one, and the row in the data page."""
     name = escape(row.report_id)
     if isinstance(row.doi, str) and row.doi:
