@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import estimands, figures, tables, wording
 from analysis.data import Dataset, load
-from analysis.markup import Html, attribute, escape
+from analysis.identity import code_version
+from analysis.markup import Html, attribute, copy_block, escape
 from analysis.overlap import RULE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analysis.choices import Choices
+    from analysis.citation import Citable
     from analysis.estimands import Evidence
     from analysis.overlap_figures import Range
     from analysis.pooling import Fit
@@ -30,6 +32,7 @@ __all__ = [
     "answers",
     "ask",
     "choices",
+    "citable",
     "cite",
     "dataset",
     "forest",
@@ -409,20 +412,48 @@ def _choice_row(options: Choices, at: int) -> dict[str, Any]:
     }
 
 
-def cite(question: Question) -> Html:
-    """Offer a ready citation of the estimate, with data version and digest."""
-    data = dataset()
-    identifier = f"{question.id}@{data.version}"
-    fit = question.fit
-    result = wording.finding(fit, question.label, digits=1) if fit is not None else question.label
-    text = (
-        f"The CLL CAR-T evidence book contributors. {question.label}, {question.population}. "
-        f"Estimate {identifier}, data sha256 {data.sha256[:12]}. {result}"
+def citable(question: Question) -> Citable:
+    """Return what a citation of the estimate says: identifier, result, versions, digest."""
+    from analysis.citation import Citable
+    from analysis.digest import data_date
+
+    data, fit = dataset(), question.fit
+    return Citable(
+        estimand_id=question.id,
+        label=question.label,
+        population=question.population,
+        result=wording.finding(fit, question.label, digits=1) if fit is not None else "",
+        data_version=data.version,
+        data_sha256=data.sha256,
+        code_version=code_version(),
+        date=data_date(),
     )
+
+
+def cite(question: Question) -> Html:
+    """Offer ready citations of the estimate, each with a button that copies it."""
+    from analysis.citation import FORMATS
+
+    entry = citable(question)
+    blocks = "\n".join(
+        copy_block(
+            name,
+            write(entry),
+            id=f"{question.id}-cite-{ending}",
+            filename="" if ending == "txt" else f"{entry.id.replace('@', '-')}.{ending}",
+            mime=mime,
+            prose=ending == "txt",
+        ).source
+        for name, write, ending, mime in FORMATS
+    )
+    place = attribute(question.id)
     return Html(
-        f'<details class="ev-cite"><summary>Cite this estimate</summary>'
-        f"<p>{escape(text)}</p><p>Recompute it: <code>python -m analysis estimate "
-        f"{attribute(question.id)}</code></p></details>"
+        f'<details class="ev-cite"><summary>Cite this estimate</summary>\n'
+        f'<p>Identifier: <code>{escape(entry.id)}</code>, at <a href="#{place}">this place</a>. '
+        f'<button type="button" class="ev-button" data-ev-link="{place}" hidden>'
+        f"Copy the link</button></p>\n"
+        f"{blocks}\n<p>Recompute it: <code>python -m analysis estimate {place}</code></p>\n"
+        "</details>"
     )
 
 

@@ -115,7 +115,8 @@ def inputs_digest(root: Path | str = ROOT) -> str:
     """Compute the sha256 of everything besides its own text that a chapter's result depends on.
 
     That is every file under ``data/`` and ``analysis/``, the measurements in ``benchmarks/``,
-    helper files beside the chapters, the pinned requirements, and the version of Python.
+    helper files beside the chapters, the pinned requirements, the version of the code, and the
+    version of Python.
 
     Parameters
     ----------
@@ -157,9 +158,9 @@ def _listing_digest(base: Path, paths: Iterable[Path], listing: str = "") -> str
 
 
 def _inputs(base: Path) -> Iterable[Path]:
-    requirements = base / "requirements.txt"
-    if requirements.is_file():
-        yield requirements
+    for name in ("requirements.txt", "pyproject.toml"):
+        if (base / name).is_file():
+            yield base / name
     for folder in ("data", "analysis"):
         yield from _files(base / folder)
     yield from (base / "benchmarks").glob("*.json")

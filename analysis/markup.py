@@ -75,3 +75,39 @@ def download_link(label: str, filename: str, href: str) -> str:
         f'<a class="ev-download" download="{attribute(name)}" href="{attribute(href)}">'
         f"{escape(label)}</a>"
     )
+
+
+def copy_block(
+    name: str, content: str, *, id: str, filename: str = "", mime: str = "", prose: bool = False
+) -> Html:
+    """Return text to be taken over, with a button that copies it.
+
+    The button appears only where scripts run (``_static/copy.js``); without them the text can be
+    selected and, with a file name, saved.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the heading and for the names of button and link: ``"BibTeX"``.
+    content : str
+        The text.
+    id : str
+        Anchor of the text; unique on the page.
+    filename, mime : str
+        Name and media type under which a link saves the text; no link without a name.
+    prose : bool
+        Show it as running text rather than as code.
+    """
+    shown = "\n".join(plain(line) if prose else line.rstrip() for line in content.splitlines())
+    tag = "p" if prose else "pre"
+    save = ""
+    if filename:
+        link = download_link(f"Save {name}", filename, data_uri(content, mime or "text/plain"))
+        save = f" {link}"
+    return Html(
+        f'<div class="ev-copy">\n<p class="ev-copy-head"><span>{escape(name)}</span> '
+        f'<button type="button" class="ev-button" data-ev-copy="{attribute(id)}" hidden>'
+        f"Copy {escape(name)}</button>{save}</p>\n"
+        f'<{tag} class="ev-copy-text" id="{attribute(id)}">'
+        f"{html.escape(shown, quote=True)}</{tag}>\n</div>"
+    )

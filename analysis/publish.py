@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.data import DATA_DIR
 from analysis.estimands import estimands, evidence, pooled
+from analysis.identity import code_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +112,7 @@ def records(dataset: Dataset, only: str | None = None) -> Iterator[dict[str, Any
             "notes": ["No trial of this population reports the outcome."],
             "data_version": dataset.version,
             "data_sha256": dataset.sha256,
+            "code_version": code_version(),
         }
         if fit is not None:
             entry |= {"model": fit.model, "interval": fit.interval, "level": fit.level}

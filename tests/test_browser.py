@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = [pytest.mark.book, pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -113,3 +114,61 @@ def test_search_finds_a_word_of_the_book(built_book: Path, browser: webdriver.Ch
         )
     )
     assert any("/chapters/" in address for address in found)
+
+
+def test_buttons_copy_the_citation_and_say_so(built_book: Path, browser: webdriver.Chrome) -> None:
+    page = built_book / "chapters" / "overall-response.html"
+    show(browser, page, 1280)
+    browser.execute_cdp_cmd(
+        "Browser.grantPermissions",
+        {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]},
+    )
+    browser.execute_script("document.querySelector('details.ev-cite').open = true")
+    name = "orr-cd19-single-agent"
+    for ending in ("txt", "bib", "json", "ris"):
+        button = browser.find_element("css selector", f"[data-ev-copy='{name}-cite-{ending}']")
+        assert button.is_displayed()
+        label = button.text
+        # by keyboard: focus and Enter
+        browser.execute_script("arguments[0].focus()", button)
+        button.send_keys(Keys.ENTER)
+        WebDriverWait(browser, 10).until(lambda chrome, b=button: b.text == "Copied")
+        shown = browser.find_element("id", f"{name}-cite-{ending}")
+        assert clipboard(browser) == shown.get_property("textContent")
+        said = f"{label.removeprefix('Copy ')}: copied"
+        WebDriverWait(browser, 10).until(lambda chrome, said=said: live(chrome) == said)
+    assert f"{name}@" in clipboard(browser)
+    button = browser.find_element("css selector", f"[data-ev-link='{name}']")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    button.click()
+    WebDriverWait(browser, 10).until(lambda chrome: button.text == "Copied")
+    assert clipboard(browser) == f"{page.as_uri()}#{name}"
+
+
+def test_copying_works_where_the_clipboard_is_withheld(
+    built_book: Path, browser: webdriver.Chrome
+) -> None:
+    show(browser, built_book / "chapters" / "overall-response.html", 1280)
+    browser.execute_script(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});"
+        "document.querySelector('details.ev-cite').open = true;"
+        "window.copied = ''; document.addEventListener('copy', () => {"
+        "window.copied = document.activeElement.value});"
+    )
+    button = browser.find_element("css selector", "[data-ev-copy='orr-cd19-single-agent-cite-bib']")
+    button.send_keys(Keys.SPACE)
+    WebDriverWait(browser, 10).until(lambda chrome: button.text == "Copied")
+    copied = browser.execute_script("return window.copied")
+    assert copied.startswith("@misc{orr-cd19-single-agent-")
+    focused = browser.execute_script("return document.activeElement.dataset.evCopy")
+    assert focused == "orr-cd19-single-agent-cite-bib"
+
+
+def clipboard(browser: webdriver.Chrome) -> str:
+    return browser.execute_async_script(
+        "navigator.clipboard.readText().then(arguments[0], e => arguments[0]('no: ' + e))"
+    )
+
+
+def live(browser: webdriver.Chrome) -> str:
+    return browser.execute_script("return document.querySelector('.ev-live').textContent")
