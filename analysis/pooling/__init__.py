@@ -30,6 +30,8 @@ _HOME = {
     "fit_bayes": "bayes",
     "fit_moderators": "moderators",
     "fit_subgroups": "moderators",
+    "score_permutation": "permutation",
+    "Permutation": "permutation",
     "pool_nested": "nested",
     "BayesFit": "bayes",
     "ModeratorFit": "moderators",
