@@ -51,15 +51,16 @@ __all__ = [
     "trials",
 ]
 
-# Model, interval and short name of what stands beside the main model. Hartung-Knapp in the form
-# that is never narrower than Wald: the plain one has no width where trials happen to agree.
-BESIDE = (
-    ("glmm", "t", "GLMM, t(k−1)"),
-    ("bayes", "credible", "Bayesian GLMM"),
-    ("reml", "hartung-knapp-adhoc", "REML, Hartung–Knapp"),
-    ("dl", "wald", "DerSimonian–Laird"),
+# Name, model and options of what stands beside the main model. Hartung-Knapp in the form that is
+# never narrower than Wald: the plain one has no width where trials happen to agree.
+BESIDE: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("Bayesian, prior τ scale 1", "bayes", {"tau_scale": 1.0}),
+    ("GLMM, profile t(k−1)", "glmm", {"interval": "profile-t"}),
+    ("GLMM, profile χ²", "glmm", {"interval": "profile"}),
+    ("REML, Hartung–Knapp", "reml", {"interval": "hartung-knapp-adhoc"}),
+    ("DerSimonian–Laird", "dl", {"interval": "wald"}),
 )
-MAIN_NAME = "GLMM, profile (main)"
+MAIN_NAME = "Bayesian GLMM (main)"
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,9 @@ def leave_one_out(question: Question) -> Html:
     fit = _fit(question)
     if not _can_leave_out(question):
         return _too_few(question, "With fewer than three trials none can be left out.")
-    series = robustness.leave_one_out(fit.events, fit.total, labels=fit.labels)
+    series = robustness.leave_one_out(
+        fit.events, fit.total, labels=fit.labels, **estimands.PRIMARY
+    )
     without = dict(zip(series.labels, series.fits, strict=True))
     title = f"{question.label}, {question.population}"
     drawn = figures.figure_block(
@@ -281,8 +284,8 @@ def models(question: Question) -> Html:
     if fit.k < 2:
         return _too_few(question, "One trial: there is nothing to pool.")
     fits = {MAIN_NAME: fit}
-    for model, interval, name in BESIDE:
-        other = estimands.pooled(question.evidence, model, interval=interval)
+    for name, model, options in BESIDE:
+        other = estimands.pooled(question.evidence, model, **options)
         if other is not None:
             fits[name] = other
     title = f"{question.label}, {question.population}"
@@ -371,7 +374,7 @@ def choices(question: Question) -> Html:
             f"{title}: every admissible choice of cohorts",
             id=f"{question.id}-choices-table",
             row_header="In place of the main choice",
-            numeric=["Estimate", "95% CI"],
+            numeric=["Estimate", "95% interval"],
             stack=True,
             note=" ".join(robust.notes) if robust is not None else "",
         ),
@@ -408,7 +411,7 @@ def _choice_row(options: Choices, at: int) -> dict[str, Any]:
         "Trials": len(chosen),
         "Patients": int(options.rows["total"].iloc[chosen].sum()),
         "Estimate": wording.pct(estimate, wording.TABLE_DIGITS) if pooled_here else "not pooled",
-        "95% CI": wording.ci(low, high, wording.TABLE_DIGITS) if pooled_here else "",
+        "95% interval": wording.ci(low, high, wording.TABLE_DIGITS) if pooled_here else "",
     }
 
 
@@ -479,7 +482,7 @@ def overview() -> Html:
         pairs,
         group=[question.population for question in questions],
         alt=figures.alt_overview([(f"{q.label} ({q.population})", _fit(q)) for q in questions]),
-        caption="Pooled results: estimate, 95% confidence interval (thick) and "
+        caption="Pooled results: estimate, 95% interval (thick) and "
         "95% prediction interval (thin). Each row comes from its own set of trials; the two "
         "populations were not compared in a randomized trial.",
         name="overview",
@@ -517,14 +520,9 @@ def _forest_legend(fit: Fit, shared: int) -> str:
 def _headline_note(questions: list[Question]) -> Html:
     notes = sorted({note for question in questions for note in _fit(question).notes})
     text = (
-        "Estimate: the median trial, by a random-effects logistic model; τ is the standard "
-        "deviation between trials on the logit scale. "
+        "Estimate: the rate in the median trial, by a Bayesian random-effects logistic model; τ is "
+        "the standard deviation between trials on the logit scale. "
     )
-    if any(_fit(question).tau2 == 0 for question in questions):
-        text += (
-            "Where τ is estimated as zero, the prediction interval takes it for zero and is too "
-            "narrow; the Bayesian one in the comparison of models is the better guide. "
-        )
     return Html(escape(text + " ".join(notes)))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.estimands import PRIMARY
 from analysis.overlap import choose, clusters, graph, maximal_sets
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Choices:
 
 
 def choices(
-    found: Evidence, overlaps: pd.DataFrame, *, possible: bool = True, model: str = "glmm"
+    found: Evidence, overlaps: pd.DataFrame, *, possible: bool = True, **options: Any
 ) -> Choices:
     """Pool every set of cohorts that counts no patient twice and to which none can be added.
 
@@ -105,8 +106,8 @@ def choices(
         Pairs of cohorts that share patients or may.
     possible : bool
         Whether an overlap that the sources leave open counts as one.
-    model : str
-        As for :func:`analysis.pooling.pool`, with its default interval.
+    **options
+        Arguments of :func:`analysis.pooling.pool_many`; by default those of the main analysis.
 
     Returns
     -------
@@ -127,7 +128,7 @@ def choices(
     for size in sorted({len(chosen) for chosen in sets} - {0, 1}):
         at = [i for i, chosen in enumerate(sets) if len(chosen) == size]
         index = np.array([sets[i] for i in at])
-        batch = pool_many(events[index], total[index], model)
+        batch = pool_many(events[index], total[index], **(options or PRIMARY))
         pooled[:, at] = batch.estimate, batch.ci_low, batch.ci_high
     parts = clusters(graph(rows["cohort_id"], overlaps, possible=True))
     return Choices(
@@ -159,6 +160,7 @@ def fit_of(options: Choices, at: int) -> Fit:
         rows["events"].to_numpy(dtype="int64"),
         rows["total"].to_numpy(dtype="int64"),
         labels=list(rows["label"]),
+        **PRIMARY,
     )
 
 

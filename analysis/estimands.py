@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analysis.pooling import Fit
 
 __all__ = [
+    "PRIMARY",
     "Estimand",
     "Evidence",
     "Scenario",
@@ -31,6 +32,12 @@ __all__ = [
     "pooled",
     "scenarios",
 ]
+
+# The main analysis of the book: arguments of `analysis.pooling.pool` and `pool_many`. Chosen by the
+# calibration study (chapter "Which interval to trust"): the binomial-normal model with a weak prior
+# on tau, because of all intervals of the mean and of the next trial its are the shortest among those
+# that cover well at the sizes of these trials.
+PRIMARY: dict[str, Any] = {"model": "bayes", "tau_scale": 2.0}
 
 REGISTRY = Path(__file__).with_name("estimands.toml")
 
@@ -208,23 +215,27 @@ def evidence(dataset: Dataset, target: Estimand, scenario: Scenario = MAIN) -> E
     )
 
 
-def pooled(found: Evidence, model: str = "glmm", **options: Any) -> Fit | None:
+def pooled(found: Evidence, model: str | None = None, **options: Any) -> Fit | None:
     """Pool the rows of an estimand, or return None where there are none.
 
     Parameters
     ----------
     found : Evidence
     model, options
-        Passed to :func:`analysis.pooling.pool`.
+        Passed to :func:`analysis.pooling.pool`; without a model, those of the main analysis,
+        :data:`PRIMARY`.
     """
     from analysis.pooling import pool
 
     if found.rows.empty:
         return None
+    if model is None:
+        options = PRIMARY | options
+    else:
+        options["model"] = model
     return pool(
         found.rows["events"].to_numpy(dtype="int64"),
         found.rows["total"].to_numpy(dtype="int64"),
-        model=model,
         labels=list(found.rows["label"]),
         **options,
     )

@@ -214,7 +214,7 @@ def forest(
 
     One row per trial: label, events/total, percentage with its interval, weight. The area of a
     square is proportional to the weight; a hollow square marks a trial without events, or with an
-    event in every patient. The diamond spans the confidence interval; the bar below it is the
+    event in every patient. The diamond spans the interval of the mean; the bar below it is the
     prediction interval. The axis runs from 0 to 100 percent.
 
     Parameters
@@ -311,7 +311,7 @@ def forest(
             columns=names,
             aligns=("left",) * len(names),
             left="Events/n",
-            span=f"Percent ({level(fit)} CI)",
+            span=f"Percent ({level(fit)} interval)",
             right="Weight" if fit.weight is not None and k > 1 else "",
             title=plain(title),
             notes=tuple(notes),
@@ -577,7 +577,7 @@ def model_comparison(
         Sheet(
             rows=tuple(rows),
             label="Model, interval",
-            span=f"Pooled ({level(reference)} CI)",
+            span=f"Pooled ({level(reference)} interval)",
             title=plain(title),
             notes=_two_level_note(fit for _, fit in pairs),
             line=reference.estimate,
@@ -588,7 +588,7 @@ def model_comparison(
 
 def _two_level_note(fits: Any) -> tuple[str, ...]:
     if any(fit.pi_low is not None and fit.estimate is not None for fit in fits):
-        return ("Thick line: confidence interval. Thin line: prediction interval",)
+        return ("Thick line: interval of the median trial. Thin line: prediction interval",)
     return ()
 
 
@@ -638,7 +638,7 @@ def overview(
             label="Outcome",
             columns=("Trials", "Patients"),
             aligns=("right", "right"),
-            span=f"Percent ({level(pairs[0][1])} CI)",
+            span=f"Percent ({level(pairs[0][1])} interval)",
             title=plain(title),
             notes=_two_level_note(fit for _, fit in pairs),
         ),

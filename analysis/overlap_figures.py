@@ -118,7 +118,7 @@ def one_range(
         Sheet(
             rows=tuple(rows),
             label="Choice of cohorts",
-            span="Percent (95% CI)",
+            span="Percent (95% interval)",
             notes=("Short line: estimate of one choice", "Triangle: main analysis"),
             line=named[0][2].estimate,
         ),

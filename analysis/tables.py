@@ -465,10 +465,10 @@ def _pooled_cells(fit: Any, digits: int) -> dict[str, str]:
     at = level(fit)
     if fit.estimate is None:
         why = "not pooled" if len(fit.events) == 1 else "not estimated"
-        return {"Estimate": why, f"{at} CI": "", f"{at} prediction interval": "", "\u03c4": ""}
+        return {"Estimate": why, f"{at} interval": "", f"{at} prediction interval": "", "\u03c4": ""}
     return {
         "Estimate": pct(fit.estimate, digits),
-        f"{at} CI": ci(fit.ci_low, fit.ci_high, digits),
+        f"{at} interval": ci(fit.ci_low, fit.ci_high, digits),
         f"{at} prediction interval": (
             "" if fit.pi_low is None else ci(fit.pi_low, fit.pi_high, digits)
         ),

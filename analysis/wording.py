@@ -184,6 +184,8 @@ def model_sentence(fit: Any) -> str:
     """Return the model and its interval as a clause for a caption."""
     model = MODEL_LONG_NAMES.get(fit.model, fit.model).format(transform=fit.transform, dash=EN_DASH)
     interval = INTERVAL_NAMES.get(fit.interval, fit.interval).format(dash=EN_DASH)
+    if fit.interval == "credible":
+        return f"{model}; {level(fit)} credible interval (CrI)"
     return f"{model}; {level(fit)} {interval_word(fit)}: {interval}"
 
 

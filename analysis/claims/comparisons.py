@@ -17,7 +17,7 @@ from analysis.claims.verdict import (
     UNDECIDED,
     Verdict,
 )
-from analysis.estimands import estimand, evidence, pooled
+from analysis.estimands import PRIMARY, estimand, evidence, pooled
 from analysis.wording import ci, count, listing, number, pct
 
 if TYPE_CHECKING:
@@ -207,7 +207,9 @@ def higher_than_others(
     if mine.empty or len(rest) < 2:
         return Verdict(UNDECIDED, "too few trials report it", NOTHING)
     events, total = int(mine["events"].iloc[0]), int(mine["total"].iloc[0])
-    fit: Any = pool(rest["events"].to_numpy(dtype="int64"), rest["total"].to_numpy(dtype="int64"))
+    fit: Any = pool(
+        rest["events"].to_numpy(dtype="int64"), rest["total"].to_numpy(dtype="int64"), **PRIMARY
+    )
     scales = sorted(set(found.rows["criteria"].dropna().astype(str)))
     said = (
         f"{events} of {total} ({pct(events / total)}), the {len(rest)} other trials "

@@ -27,7 +27,7 @@ INTERVALS: dict[str, tuple[str, ...]] = {
 
 # The one place that decides the default interval of each model.
 DEFAULT_INTERVAL: dict[str, str] = {
-    "glmm": "profile",
+    "glmm": "profile-t",
     "reml": "hartung-knapp",
     "ml": "wald",
     "dl": "wald",
