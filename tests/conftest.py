@@ -29,9 +29,12 @@ LEFT_OUT = shutil.ignore_patterns(
 Build = Callable[..., subprocess.CompletedProcess]
 
 
-def build_book(project: Path, *, jobs: int | None = None) -> subprocess.CompletedProcess:
+def build_book(
+    project: Path, *, jobs: int | None = None, kernels: str = "warm"
+) -> subprocess.CompletedProcess:
     """Build the book of a project as ``make book`` does, and return the finished process."""
     environment = {name: text for name, text in os.environ.items() if name != "BOOK_JOBS"}
+    environment["BOOK_KERNELS"] = kernels
     if jobs is not None:
         environment["BOOK_JOBS"] = str(jobs)
     return subprocess.run(

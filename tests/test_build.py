@@ -68,6 +68,16 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def listing(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file of a built book that a build writes, by its name."""
+    kinds = {".html", ".ipynb", ".svg", ".png", ".css", ".js", ".json"}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.suffix in kinds
+    }
+
+
 @pytest.fixture
 def small_book(tmp_path: Path) -> Path:
     """A book of two chapters built as this one: one reads the analysis, one the data."""
@@ -157,6 +167,71 @@ def test_changes_reach_the_pages_and_only_they_cost_time(small_book: Path, build
     assert front.read_text(encoding="utf-8") != before
 
 
+DRAWS = """import matplotlib.pyplot as plt
+import random
+import sys
+
+figure, axes = plt.subplots(figsize=(2, 1))
+axes.plot([0, 1, 0.5])
+axes.set_title("by pyplot")
+plt.show()
+print(__name__, sys.argv[0].rsplit("/")[-1], sys.path.count(""), random.Random(1).random())
+print(sorted(name for name in dir() if not name.startswith("_")))"""
+
+
+@pytest.mark.book
+def test_copied_kernels_serial_and_parallel_give_what_fresh_ones_give(
+    small_book: Path, build: Callable
+) -> None:
+    (small_book / "chapters" / "second.md").write_text(
+        CHAPTER.format(title="Second", other="index", code=f"{READS_DATA}\n\n{DRAWS}")
+    )
+    results = []
+    for jobs, kernels in ((2, "fresh"), (2, "warm"), (1, "warm")):
+        shutil.rmtree(small_book / "_build", ignore_errors=True)
+        process = build(small_book, jobs=jobs, kernels=kernels)
+        assert process.returncode == 0, process.stdout
+        assert "anew" not in process.stdout
+        assert ran(process) == ["index", "second"]
+        results.append(listing(small_book / "_build" / "html"))
+    assert any(name.startswith("_images/") for name in results[0])
+    for other in results[1:]:
+        assert sorted(other) == sorted(results[0])
+        assert [name for name in other if other[name] != results[0][name]] == []
+
+
+@pytest.mark.book
+def test_a_chapter_finds_nothing_of_another_in_its_kernel(
+    small_book: Path, build: Callable
+) -> None:
+    leaves = "import sys\n\nsys.modules['analysis.left'] = sys\nleft = 1\nprint('left')"
+    looks = "import sys\n\nprint('left' in dir(), 'analysis.left' in sys.modules)"
+    (small_book / "chapters" / "index.md").write_text(
+        CHAPTER.format(title="First", other="second", code=leaves)
+    )
+    (small_book / "chapters" / "second.md").write_text(
+        CHAPTER.format(title="Second", other="index", code=looks)
+    )
+    process = build(small_book, jobs=1)
+    assert process.returncode == 0, process.stdout
+    assert "False False" in words(small_book, "second")
+
+
+@pytest.mark.book
+def test_a_warning_of_an_import_is_no_secret_of_the_warm_process(
+    small_book: Path, build: Callable
+) -> None:
+    probe = small_book / "analysis" / "probe.py"
+    probe.write_text("import warnings\n\nwarnings.warn('odd import')\nVALUE = 41\n")
+    process = build(small_book)
+    assert process.returncode != 0
+    assert "odd import" in process.stdout
+    probe.write_text("import nothing_of_this_name\nVALUE = 41\n")
+    process = build(small_book)
+    assert process.returncode != 0
+    assert "nothing_of_this_name" in process.stdout
+
+
 @pytest.mark.book
 @pytest.mark.parametrize(
     ("old", "new", "message"),
@@ -192,7 +267,8 @@ def test_a_fault_in_the_data_stops_the_build(small_book: Path, build: Callable) 
     process = build(small_book)
     assert process.returncode == 1
     assert "row 2, column events" in process.stdout
-    assert not (small_book / "_build" / "html").exists()
+    assert "data package has errors" in process.stdout
+    assert list((small_book / "_build" / "html").rglob("*.html")) == []
 
 
 @pytest.mark.book
@@ -215,19 +291,9 @@ def test_another_folder_gives_the_same_bytes_and_a_changed_count_another_page(
     built_book: Path, copy_project: Callable, build: Callable, tmp_path: Path
 ) -> None:
     project = copy_project(tmp_path / "elsewhere")
-    process = build(project)
+    process = build(project, kernels="fresh")
     assert process.returncode == 0, process.stdout
-    again = project / "_build" / "html"
-    kinds = {".html", ".ipynb", ".svg", ".png", ".css", ".js", ".json"}
-
-    def listing(folder: Path) -> dict[str, bytes]:
-        return {
-            path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in folder.rglob("*")
-            if path.suffix in kinds
-        }
-
-    here, there = listing(built_book), listing(again)
+    here, there = listing(built_book), listing(project / "_build" / "html")
     assert sorted(here) == sorted(there)
     assert [name for name in here if here[name] != there[name]] == []
 

@@ -1,7 +1,8 @@
 """Build the book: ``python -m analysis.bookbuild``.
 
-Checks the data package, runs Jupyter Book with warnings as errors, and says what it does in short
-lines. What Jupyter Book prints goes to ``_build/book.log``; warnings and errors are shown.
+Runs Jupyter Book with warnings as errors, which checks the data package beside the chapters (see
+`sphinx_ext`), and says what it does in short lines. What Jupyter Book prints goes to
+``_build/book.log``; warnings and errors are shown.
 """
 
 from __future__ import annotations
@@ -15,19 +16,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.bookbuild.execution import ANSI, QUOTE, job_count, kernel_environment
-from analysis.digest import ROOT, data_date, data_digest, data_version, inputs_digest
+from analysis.bookbuild.execution import (
+    ANSI,
+    QUOTE,
+    fresh_kernels,
+    job_count,
+    kernel_environment,
+)
+from analysis.digest import ROOT, data_date, data_digest, data_version
 
 FALLBACK_DATE = "2025-01-01"
 """Date stamped into generated files where the data package does not give one."""
 
 # lines of the log that tell a person how far the build is
-_PROGRESS = ("running ", "chapter ")
+_PROGRESS = ("running ", "chapter ", "checked: ")
 _PROBLEM = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 
 
 def main() -> int:
-    """Check the data, build the book, and return the exit code: 0 when all is well."""
+    """Build the book, and return the exit code: 0 when all is well."""
     start = time.monotonic()
 
     def say(text: str) -> None:
@@ -35,6 +42,7 @@ def main() -> int:
 
     try:
         job_count()
+        fresh_kernels()
         environment = build_environment(ROOT)
     except ValueError as error:
         say(f"stopped: {error}")
@@ -42,10 +50,6 @@ def main() -> int:
 
     build = ROOT / "_build"
     build.mkdir(exist_ok=True)
-    if not check_data(build / ".checked", environment, say):
-        say("stopped: the data package has errors, listed above")
-        return 1
-
     say(f"building the book on data {data_version()} (sha256 {data_digest()[:12]}...)")
     finished = build / ".finished"
     environment_file = build / ".doctrees" / "environment.pickle"
@@ -95,35 +99,6 @@ def build_environment(root: Path) -> dict[str, str]:
         date = date.replace(tzinfo=datetime.UTC)
     environment["SOURCE_DATE_EPOCH"] = str(int(date.timestamp()))
     return environment
-
-
-def check_data(stamp: Path, environment: dict[str, str], say: Callable[[str], None]) -> bool:
-    """Validate the data package, unless nothing has changed since it was found valid.
-
-    Parameters
-    ----------
-    stamp : Path
-        File that keeps the digest of the data and the code that were last found in order.
-    environment : dict
-        Environment variables.
-    say : callable
-        Called with a line of progress.
-
-    Returns
-    -------
-    bool
-        Whether the data package is valid.
-    """
-    digest = inputs_digest(ROOT)
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
-        say("the data package is unchanged since it was checked")
-        return True
-    say("checking the data package")
-    command = [sys.executable, "-m", "analysis", "check", "--brief"]
-    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
-        return False
-    stamp.write_text(digest, encoding="utf-8")
-    return True
 
 
 def run_jupyter_book(

@@ -2,25 +2,30 @@
 
 MyST-NB executes notebooks one after another while it reads them. This module runs the ones that
 are not in the cache before the reading starts, each in its own kernel, and stores the results where
-MyST-NB looks for them. Kernels talk over sockets in the file system: over TCP, kernels that start
-at the same moment may be given the same port.
+MyST-NB looks for them. Where there are several to run, kernels are copies of one process that has
+done the imports (see `warm`). Kernels talk over sockets in the file system: over TCP, kernels that
+start at the same moment may be given the same port.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from analysis.bookbuild import warm
 
 if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
     from nbformat import NotebookNode
 
 DEFAULT_JOBS = 4
@@ -76,6 +81,25 @@ def job_count(environ: Mapping[str, str] = os.environ) -> int:
     return int(text)
 
 
+def fresh_kernels(environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether every chapter is to have a kernel that is started anew.
+
+    Parameters
+    ----------
+    environ : mapping
+        Where to look for ``BOOK_KERNELS``: ``fresh``, or ``warm`` (also if it is empty or absent).
+
+    Raises
+    ------
+    ValueError
+        If ``BOOK_KERNELS`` is another word.
+    """
+    text = environ.get("BOOK_KERNELS", "").strip() or "warm"
+    if text not in {"fresh", "warm"}:
+        raise ValueError(f"BOOK_KERNELS must be fresh or warm, not {text!r}.")
+    return text == "fresh"
+
+
 def kernel_environment(root: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment in which chapters run: the same on every machine.
 
@@ -112,6 +136,19 @@ def kernel_environment(root: Path, environ: Mapping[str, str] = os.environ) -> d
     return fixed
 
 
+def start_warm_parent(root: Path) -> warm.WarmParent | None:
+    """Start the process of which kernels are copies, unless it is not wanted or not possible.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the project.
+    """
+    if fresh_kernels() or not warm.available():
+        return None
+    return warm.WarmParent(root, kernel_environment(root))
+
+
 def run_chapters(
     chapters: Sequence[Chapter],
     *,
@@ -119,8 +156,10 @@ def run_chapters(
     jobs: int,
     timeout: int | None,
     report: Callable[[Outcome], None],
+    parent: warm.WarmParent | None = None,
+    give_up: Callable[[], bool] = lambda: False,
 ) -> list[Outcome]:
-    """Run chapters in place, at most ``jobs`` at a time.
+    """Run chapters in place, at most ``jobs`` at a time, those with the most cells first.
 
     Parameters
     ----------
@@ -134,15 +173,34 @@ def run_chapters(
         Seconds that one cell may take; ``None`` or negative for no limit.
     report : callable
         Called with the outcome of each chapter as soon as it is known.
+    parent : WarmParent, optional
+        The process of which kernels are copies; without it, each is started anew.
+    give_up : callable
+        Asked now and then whether to stop all kernels, because the results are not wanted any more.
 
     Returns
     -------
     list of Outcome
-        In the order of ``chapters``.
+        In the order of ``chapters``; empty where it gave up.
     """
     # a short folder: the path of a socket may have little more than 100 characters
     with tempfile.TemporaryDirectory(prefix="book-") as folder:
-        return asyncio.run(_run_all(chapters, root, jobs, timeout, report, Path(folder)))
+        work = _run_all(chapters, root, jobs, timeout, report, parent, Path(folder))
+        return asyncio.run(_unless(give_up, work))
+
+
+async def _unless(
+    give_up: Callable[[], bool], work: Coroutine[Any, Any, list[Outcome]]
+) -> list[Outcome]:
+    task = asyncio.create_task(work)
+    while not task.done():
+        await asyncio.wait([task], timeout=0.25)
+        if give_up():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            return []
+    return task.result()
 
 
 async def _run_all(
@@ -151,6 +209,7 @@ async def _run_all(
     jobs: int,
     timeout: int | None,
     report: Callable[[Outcome], None],
+    parent: warm.WarmParent | None,
     folder: Path,
 ) -> list[Outcome]:
     limit = asyncio.Semaphore(jobs)
@@ -162,29 +221,33 @@ async def _run_all(
     async def run(number: int, chapter: Chapter) -> Outcome:
         async with limit:
             start = time.monotonic()
-            error = await _run_one(
-                chapter, timeout, environment, connection_file=folder / f"{number}.json"
-            )
+            connection_file = folder / f"{number}.json"
+            error = await _run_one(chapter, timeout, environment, connection_file, parent)
             outcome = Outcome(chapter, time.monotonic() - start, error)
             report(outcome)
             return outcome
 
-    return await asyncio.gather(*(run(i, chapter) for i, chapter in enumerate(chapters)))
+    longest_first = sorted(range(len(chapters)), key=lambda at: -_cell_count(chapters[at]))
+    outcomes = await asyncio.gather(*(run(at, chapters[at]) for at in longest_first))
+    return [outcome for _, outcome in sorted(zip(longest_first, outcomes, strict=True))]
+
+
+def _cell_count(chapter: Chapter) -> int:
+    return sum(cell.cell_type == "code" for cell in chapter.notebook.cells)
 
 
 async def _run_one(
-    chapter: Chapter, timeout: int | None, environment: dict[str, str], connection_file: Path
+    chapter: Chapter,
+    timeout: int | None,
+    environment: dict[str, str],
+    connection_file: Path,
+    parent: warm.WarmParent | None,
 ) -> str | None:
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    transport = {} if sys.platform == "win32" else {"transport": "ipc"}
-    manager = AsyncKernelManager(
-        kernel_name=chapter.notebook.metadata.get("kernelspec", {}).get("name", "python3"),
-        connection_file=str(connection_file),
-        **transport,
-    )
+    name = chapter.notebook.metadata.get("kernelspec", {}).get("name", "python3")
+    manager = _manager(name, connection_file, parent if name == "python3" else None)
     client = NotebookClient(
         chapter.notebook,
         km=manager,
@@ -200,6 +263,26 @@ async def _run_one(
         # a client leaves a kernel alone that was handed to it
         await manager.shutdown_kernel(now=True)
     return None
+
+
+def _manager(
+    name: str, connection_file: Path, parent: warm.WarmParent | None
+) -> AsyncKernelManager:
+    """Return what starts and ends the kernel of a chapter."""
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning import LocalProvisioner
+
+    class CopyManager(AsyncKernelManager):
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
+            assert parent is not None
+            assert isinstance(self.provisioner, LocalProvisioner)
+            process = parent.copy(kernel_cmd, kw["cwd"], kw["env"])
+            self.provisioner.process = process  # type: ignore[assignment]
+            self.provisioner.pid = process.pid
+
+    make = AsyncKernelManager if parent is None else CopyManager
+    transport = {} if sys.platform == "win32" else {"transport": "ipc"}
+    return make(kernel_name=name, connection_file=str(connection_file), **transport)
 
 
 def store(cache_path: Path, outcomes: Sequence[Outcome]) -> None:

@@ -3,7 +3,8 @@
 - The results of chapters are cached under a digest of everything they depend on besides their own
   code (`analysis.digest.inputs_digest`). A change of a data file, of a line in ``analysis/`` or of
   the requirements changes the digest: every chapter is then outdated and runs again.
-- Chapters that have to run do so several at a time (``BOOK_JOBS``, see `execution`).
+- Chapters that have to run do so several at a time (``BOOK_JOBS``, see `execution`), while the
+  data package is checked; no page is written from data with an error.
 - When a chapter has changed, pages that quote its numbers are written again too.
 - Every page shows the data version and its sha256, offers its executed notebook, and loads the
   math library only where it has an equation.
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-from analysis.bookbuild import execution
+from analysis.bookbuild import execution, gate, warm
 from analysis.digest import data_digest, data_version, files_digest, inputs_digest
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # a value that belongs to the pages: when it differs, every page is written again
     app.add_config_value("book_assets", "", "html", str)
     app.connect("config-inited", set_digests)
+    app.connect("config-inited", start_helpers)
     app.connect("config-inited", serve_vendored)
     app.connect("builder-inited", place_notebook_style)
     app.connect("env-before-read-docs", execute_outdated)
@@ -57,6 +59,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", show_data_version, priority=900)
     app.connect("html-page-context", drop_unused_math, priority=990)
     app.connect("html-page-context", mend_bibliography_roles, priority=990)
+    app.connect("build-finished", end_helpers, priority=100)
     app.connect("build-finished", finish)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": False}
 
@@ -74,6 +77,35 @@ def set_digests(app: Sphinx, config: Config) -> None:
         for old in caches.iterdir():
             if old.name != digest[:16]:
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def start_helpers(app: Sphinx, config: Config) -> None:
+    """Start what can run while Sphinx gets ready.
+
+    That is the check of the data, and, where every chapter will have to run, the process of which
+    kernels are copies: it imports and reads the data.
+    """
+    helpers: Any = app
+    root = Path(app.srcdir)
+    helpers._book_check = helpers._book_parent = None
+    helpers._book_check = gate.start(
+        _checked(app), config.book_inputs, root, execution.kernel_environment(root)
+    )
+    if not Path(config.nb_execution_cache_path).is_dir():
+        helpers._book_parent = execution.start_warm_parent(root)
+
+
+def end_helpers(app: Sphinx, exception: Exception | None = None) -> None:
+    """End what was started at the side."""
+    helpers: Any = app
+    for helper in (helpers._book_check, helpers._book_parent):
+        if helper is not None:
+            helper.close()
+    helpers._book_check = helpers._book_parent = None
+
+
+def _checked(app: Sphinx) -> Path:
+    return Path(app.outdir).parent / ".checked"
 
 
 def serve_vendored(app: Sphinx, config: Config) -> None:
@@ -97,17 +129,37 @@ def place_notebook_style(app: Sphinx) -> None:
 
 
 def execute_outdated(app: Sphinx, env: Any, docnames: list[str]) -> None:
-    """Run the chapters that are about to be read and have no cached result."""
+    """Run the chapters that are about to be read and have no cached result.
+
+    The check of the data runs beside them, and has the first word: where it finds an error, what
+    the chapters say does not matter.
+    """
     app._book_outdated = bool(docnames)  # type: ignore[attr-defined]
-    if env.mystnb_config.execution_mode != "cache":
-        return
+    outcomes: list[execution.Outcome] = []
+    if env.mystnb_config.execution_mode == "cache":
+        outcomes = _run_outdated(app, env, docnames)
+    _pass_gate(app)
+    end_helpers(app)
+    failures = [outcome for outcome in outcomes if outcome.error]
+    for failure in failures:
+        _log_error("a cell failed", (failure.error or "").splitlines(), failure.chapter.name)
+    if failures:
+        raise ExtensionError(f"{len(failures)} of {len(outcomes)} chapters failed")
+
+
+def _run_outdated(app: Sphinx, env: Any, docnames: list[str]) -> list[execution.Outcome]:
     cache_path = Path(env.mystnb_config.execution_cache_path)
     chapters = [chapter for name in docnames if (chapter := _chapter(env, name)) is not None]
     todo = execution.missing(cache_path, chapters)
     if not todo:
-        return
+        return []
     jobs = execution.job_count()
     LOGGER.info("running %d chapters, %d at a time", len(todo), min(jobs, len(todo)))
+    helpers: Any = app
+    parent = helpers._book_parent
+    if parent is not None and (state := parent.state()) != warm.READY:
+        LOGGER.info("running them in kernels that start anew: %s", " ".join(state.split()))
+        parent = None
 
     def report(outcome: execution.Outcome) -> None:
         state = "failed" if outcome.error else "ran"
@@ -119,17 +171,27 @@ def execute_outdated(app: Sphinx, env: Any, docnames: list[str]) -> None:
         jobs=jobs,
         timeout=env.mystnb_config.execution_timeout,
         report=report,
+        parent=parent,
+        give_up=lambda: helpers._book_check is not None and helpers._book_check.failed(),
     )
     execution.store(cache_path, outcomes)
-    failures = [outcome for outcome in outcomes if outcome.error]
-    for failure in failures:
-        lines = (failure.error or "").splitlines()
-        LOGGER.error(
-            "\n".join(["a cell failed", *(f"{execution.QUOTE}{line}" for line in lines)]),
-            location=failure.chapter.name,
-        )
-    if failures:
-        raise ExtensionError(f"{len(failures)} of {len(todo)} chapters failed")
+    return outcomes
+
+
+def _pass_gate(app: Sphinx) -> None:
+    check = app._book_check  # type: ignore[attr-defined]
+    if check is None:
+        return
+    valid, lines = check.wait()
+    if not valid:
+        _log_error("the data package has errors", lines, "data")
+        raise ExtensionError("the data package has errors")
+    LOGGER.info("checked: %s", lines[-1] if lines else "no findings")
+    _checked(app).write_text(app.config.book_inputs, encoding="utf-8")
+
+
+def _log_error(what: str, lines: list[str], where: str) -> None:
+    LOGGER.error("\n".join([what, *(f"{execution.QUOTE}{line}" for line in lines)]), location=where)
 
 
 def _chapter(env: Any, docname: str) -> execution.Chapter | None:
