@@ -15,6 +15,7 @@ __all__ = [
     "dictionary",
     "downloads",
     "extraction",
+    "figure_text",
     "overlaps",
     "pipeline",
     "reports",
@@ -47,7 +48,7 @@ def extraction(dataset: Dataset) -> Html:
                 f'<span id="{attribute(row.record_id)}">{escape(labels[row.cohort_id])}</span>'
             ),
             "Outcome": outcomes[row.outcome],
-            "Figure": _figure(row),
+            "Figure": figure_text(row),
             "Status": row.status,
             "Source": Html(f"{_report(row.report_id)}, {escape(row.locator)}"),
             "Reason": row.reason,
@@ -233,7 +234,7 @@ def _field(dataset: Dataset, table: str, column: str) -> dict[str, Any]:
     return next(f for f in resource["schema"]["fields"] if f["name"] == column)
 
 
-def _figure(row: Any) -> str:
+def figure_text(row: Any) -> str:
     """Write a figure as the source has it: count, percentage, value, interval, words."""
     events, total, percent, value = map(
         _present, (row.events, row.total, row.percent_printed, row.value)

@@ -45,9 +45,9 @@ __all__ = [
     "questions",
     "readings",
     "results",
-    "source",
     "section",
     "sensitivity",
+    "source",
     "trials",
 ]
 

@@ -1,0 +1,187 @@
+"""Survival rates pooled on the complementary log-log scale."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate
+
+from analysis.pooling.survival import (
+    cloglog,
+    corrected,
+    followed_share,
+    inverse_cloglog,
+    pool_landmarks,
+    rate_interval,
+    variance_at_risk,
+    variance_from_interval,
+    variance_from_size,
+)
+
+REFERENCE = json.loads(
+    (Path(__file__).parents[1] / "reference" / "survival.json").read_text("utf-8")
+)
+SETS = [name for name in REFERENCE if name != "version"]
+rates = st.floats(0.02, 0.98)
+sizes = st.floats(3.0, 500.0)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_agrees_with_metafor(name):
+    expected = REFERENCE[name]
+    variances = [
+        variance_from_size(s, n) for s, n in zip(expected["rate"], expected["size"], strict=True)
+    ]
+    assert [cloglog(s) for s in expected["rate"]] == pytest.approx(expected["y"], rel=1e-13)
+    assert variances == pytest.approx(expected["v"], rel=1e-13)
+    fit = pool_landmarks(expected["rate"], variances)
+    for field in ("mu", "se", "tau2", "i2", "q", "q_p"):
+        assert getattr(fit, field) == pytest.approx(expected[field], rel=1e-6, abs=1e-9), field
+    for field in ("estimate", "ci_low", "ci_high", "pi_low", "pi_high"):
+        assert getattr(fit, field) == pytest.approx(expected[field], rel=1e-6), field
+    assert fit.tau2_ci == pytest.approx(expected["tau2_ci"], rel=1e-5, abs=1e-8)
+    assert fit.weight == pytest.approx(np.array(expected["weight"]), rel=1e-6)
+
+
+@given(rate=rates, size=sizes)
+def test_variance_is_the_delta_method(rate, size):
+    step = 1e-5 * min(rate, 1 - rate)
+    slope = (cloglog(rate + step) - cloglog(rate - step)) / (2 * step)
+    assert variance_from_size(rate, size) == pytest.approx(
+        slope**2 * rate * (1 - rate) / size, rel=1e-6
+    )
+
+
+@given(rate=rates, size=sizes)
+def test_number_at_risk_without_losses_is_the_number_of_survivors(rate, size):
+    assert variance_at_risk(rate, size * rate) == pytest.approx(variance_from_size(rate, size))
+
+
+@given(rate=rates, size=sizes, level=st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+def test_interval_gives_its_variance_back(rate, size, level):
+    variance = variance_from_size(rate, size)
+    low, high = rate_interval(rate, variance, level)
+    assert 0 <= low < rate < high <= 1
+    if low > 1e-200 and high < 1 - 1e-12:
+        found = variance_from_interval(rate, low, high, level)
+        assert found == pytest.approx(variance, rel=1e-3)
+
+
+def test_wider_half_of_an_interval_counts_and_a_cut_one_does_not():
+    y = cloglog(0.5)
+    low, high = inverse_cloglog(y + 0.3), inverse_cloglog(y - 0.5)
+    assert variance_from_interval(0.5, low, high) == pytest.approx((0.5 / 1.959964) ** 2, rel=1e-6)
+    assert variance_from_interval(0.5, low, 1.0) == pytest.approx((0.3 / 1.959964) ** 2, rel=1e-6)
+
+
+@given(
+    hazard=st.floats(0.005, 0.2),
+    months=st.floats(3.0, 36.0),
+    loss=st.floats(0.0, 0.1),
+    start=st.floats(0.0, 12.0),
+)
+def test_counting_the_followed_share_bounds_greenwood(hazard, months, loss, start):
+    """Losses at a constant rate from some month on: n G patients are never too many."""
+
+    def survival(t):
+        return math.exp(-hazard * t)
+
+    def followed(t):
+        return math.exp(-loss * max(0.0, t - start))
+
+    area, _ = integrate.quad(
+        lambda t: hazard / (survival(t) * followed(t)),
+        0,
+        months,
+        points=[min(start, months)],
+        limit=200,
+    )
+    s = survival(months)
+    exact = s**2 * area
+    bound = s * (1 - s) / followed(months)
+    assert s * (1 - s) <= exact * (1 + 1e-9)
+    assert exact <= bound * (1 + 1e-9)
+
+
+def test_share_followed_is_a_half_up_to_the_median_follow_up():
+    assert followed_share(12, 12)[0] == 0.5
+    assert followed_share(12, 60)[0] == 0.5
+    assert followed_share(24, 12)[0] == 0.25
+    assert followed_share(12.0001, 12)[0] == pytest.approx(0.5, rel=1e-4)
+    assert followed_share(12, None)[0] == 0.5
+    assert "assumption" in followed_share(12, None)[1]
+    assert "assumption" not in followed_share(12, 19)[1]
+    assert "assumption" in followed_share(24, 19)[1]
+
+
+@st.composite
+def trials(draw):
+    k = draw(st.integers(2, 7))
+    return (
+        draw(st.lists(rates, min_size=k, max_size=k)),
+        draw(st.lists(sizes, min_size=k, max_size=k)),
+    )
+
+
+@given(data=trials())
+def test_pooled_rate_lies_among_the_rates_and_inside_its_intervals(data):
+    rate, size = data
+    variances = [variance_from_size(s, n) for s, n in zip(rate, size, strict=True)]
+    fit = pool_landmarks(rate, variances)
+    assert min(rate) - 1e-9 <= fit.estimate <= max(rate) + 1e-9
+    assert fit.ci_low <= fit.estimate <= fit.ci_high
+    assert fit.weight.sum() == pytest.approx(1)
+    if fit.k == 2:
+        assert fit.pi_low is None and fit.pi_high is None
+    else:
+        assert fit.pi_low <= fit.ci_low + 1e-9 and fit.ci_high <= fit.pi_high + 1e-9
+
+
+@given(data=trials())
+def test_order_of_the_trials_does_not_matter(data):
+    rate, size = data
+    variances = [variance_from_size(s, n) for s, n in zip(rate, size, strict=True)]
+    fit, turned = pool_landmarks(rate, variances), pool_landmarks(rate[::-1], variances[::-1])
+    assert turned.estimate == pytest.approx(fit.estimate, rel=1e-7, abs=1e-12)
+    assert turned.tau2 == pytest.approx(fit.tau2, rel=1e-6, abs=1e-9)
+
+
+def test_never_narrower_than_wald():
+    rate, n = [0.70, 0.71, 0.72], [40, 50, 60]
+    variances = [variance_from_size(s, m) for s, m in zip(rate, n, strict=True)]
+    fit = pool_landmarks(rate, variances)
+    assert fit.tau2 == 0
+    assert fit.se == pytest.approx(math.sqrt(1 / sum(1 / v for v in variances)))
+
+
+def test_half_a_patient_is_added_at_the_ends_only():
+    assert corrected(0.4, 20) == (0.4, 20)
+    assert corrected(1.0, 13) == (13.5 / 14, 14)
+    assert corrected(0.0, 13) == (0.5 / 14, 14)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cloglog(1.0), "between 0 and 1"),
+        (lambda: cloglog(float("nan")), "between 0 and 1"),
+        (lambda: variance_from_size(0.5, 0), "size must be a positive number"),
+        (lambda: variance_at_risk(0.5, float("inf")), "at_risk must be a positive number"),
+        (lambda: variance_from_interval(0.5, 0.6, 0.7), "do not enclose"),
+        (lambda: variance_from_interval(0.5, 0.0, 1.0), "says nothing"),
+        (lambda: pool_landmarks([0.5], [0.1]), "shown and not pooled"),
+        (lambda: pool_landmarks([0.5, 0.6], [0.1]), "one value per rate"),
+        (lambda: pool_landmarks([0.5, 1.0], [0.1, 0.1]), "between 0 and 1"),
+        (lambda: pool_landmarks([0.5, 0.6], [0.1, -1.0]), "variance must be"),
+        (lambda: corrected(1.2, 3), "must lie between"),
+    ],
+)
+def test_wrong_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
