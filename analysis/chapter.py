@@ -35,6 +35,7 @@ __all__ = [
     "citable",
     "cite",
     "dataset",
+    "folded",
     "forest",
     "glue_numbers",
     "headline",
@@ -253,9 +254,7 @@ def leave_one_out(question: Question) -> Html:
     fit = _fit(question)
     if not _can_leave_out(question):
         return _too_few(question, "With fewer than three trials none can be left out.")
-    series = robustness.leave_one_out(
-        fit.events, fit.total, labels=fit.labels, **estimands.PRIMARY
-    )
+    series = robustness.leave_one_out(fit.events, fit.total, labels=fit.labels, **estimands.PRIMARY)
     without = dict(zip(series.labels, series.fits, strict=True))
     title = f"{question.label}, {question.population}"
     drawn = figures.figure_block(
@@ -267,7 +266,7 @@ def leave_one_out(question: Question) -> Html:
         "The band is the interval of all trials.",
         name=f"{question.id}-leave-one-out",
     )
-    return drawn + _folded(
+    return drawn + folded(
         "The same as a table",
         tables.leave_one_out_table(
             fit,
@@ -297,7 +296,7 @@ def models(question: Question) -> Html:
         name=f"{question.id}-models",
         csv=tables.fits_csv(fits),
     )
-    return drawn + _folded(
+    return drawn + folded(
         "The same as a table",
         tables.model_table(
             fits, f"{title}: the same trials by several models", id=f"{question.id}-models-table"
@@ -367,7 +366,7 @@ def choices(question: Question) -> Html:
         caption=caption,
         name=f"{question.id}-choices",
     )
-    return drawn + _folded(
+    return drawn + folded(
         "Every choice as a table",
         tables.html_table(
             [_choice_row(options, at) for at in range(len(options.sets))],
@@ -657,7 +656,7 @@ def _counts(found: Evidence) -> set[tuple[str, int, int]]:
     return set(zip(rows["cohort_id"], rows["events"], rows["total"], strict=True))
 
 
-def _folded(summary: str, content: Html) -> Html:
+def folded(summary: str, content: Html) -> Html:
     return Html(
         f'<details class="ev-more"><summary>{escape(summary)}</summary>\n{content}\n</details>'
     )

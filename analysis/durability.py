@@ -221,7 +221,7 @@ def _landmark(dataset: Dataset, row: Any) -> Landmark:
         share, why = followed_share(months, follow_up)
         size = patients * share
         low, high, variance = _interval(rate, size)
-        how = f"{patients} {whose}, counted as {size:.1f}: {why}"
+        how = f"{size:.3g} of {patients} {whose} counted ({why})"
     return Landmark(
         record_id=str(row.record_id),
         cohort_id=str(row.cohort_id),

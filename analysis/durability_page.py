@@ -62,9 +62,10 @@ def answer(dataset: Dataset, populations: list[str]) -> Html:
             default=0,
         )
         first = (
-            "No two trials report the same survival rate at the same time, so nothing is pooled."
+            "No two independent trials print a rate of the same outcome at the same time, so "
+            "nothing is pooled."
             if most < 2
-            else f"At most {most} independent trials report the same survival rate at the same "
+            else f"At most {most} independent trials print a rate of the same outcome at the same "
             f"time; {NEEDED} are needed, so nothing is pooled."
         )
     parts = [f"<p><strong>{escape(first)}</strong></p>"]
@@ -242,6 +243,7 @@ def _medians_csv(medians: list[Median]) -> str:
     )
 
 
+_SHORT = "PFS: progression-free survival; OS: overall survival; DOR: duration of response."
 _STATUS = {"used": "in use", "disputed": "disputed", "context": "part of the patients"}
 
 
@@ -254,8 +256,7 @@ def landmark_table(dataset: Dataset, population: str) -> Html:
     rows = [
         {
             "Cohort": _label(m),
-            "Outcome": OUTCOMES[m.outcome],
-            "Months": m.months,
+            "Outcome": f"{m.outcome.upper()} at {_months(m.months)} months",
             "Percent": pct(m.rate, 1),
             "95% interval": "" if m.low is None else ci(m.low, m.high),
             "Interval from": m.how,
@@ -264,16 +265,17 @@ def landmark_table(dataset: Dataset, population: str) -> Html:
         }
         for m in marks
     ]
-    return tables.html_table(
+    table = tables.html_table(
         rows,
         f"{target.population_label}: survival rates at time points",
         id=f"{population}-landmarks-table",
         row_header="Cohort",
-        numeric=["Months", "Percent", "95% interval"],
+        numeric=["Percent", "95% interval"],
         stack=True,
         csv=_marks_csv(marks),
-        note=_disputes(marks),
+        note=f"{_SHORT} {_disputes(marks)}".strip(),
     )
+    return chapter.folded("The rates as a table, with the sources", table)
 
 
 def _disputes(marks: list[Landmark] | list[Median]) -> str:
@@ -292,7 +294,7 @@ def median_table(dataset: Dataset, population: str) -> Html:
     rows = [
         {
             "Cohort": _label(m),
-            "Outcome": f"Median {OUTCOMES[m.outcome].lower()}",
+            "Outcome": f"Median {m.outcome.upper()}",
             "Months": "not reached" if m.value is None else _months(m.value),
             "95% interval": _limits(m),
             "Standing": _STATUS[m.status] if not m.shares_with else f"overlaps {m.shares_with}",
@@ -300,7 +302,7 @@ def median_table(dataset: Dataset, population: str) -> Html:
         }
         for m in medians
     ]
-    return tables.html_table(
+    table = tables.html_table(
         rows,
         f"{target.population_label}: medians",
         id=f"{population}-medians-table",
@@ -308,8 +310,9 @@ def median_table(dataset: Dataset, population: str) -> Html:
         numeric=["Months"],
         stack=True,
         csv=_medians_csv(medians),
-        note=_disputes(medians),
+        note=f"{_SHORT} {_disputes(medians)}".strip(),
     )
+    return chapter.folded("The medians as a table, with the sources", table)
 
 
 def _limits(m: Median) -> str:

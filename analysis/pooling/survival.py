@@ -152,14 +152,11 @@ def followed_share(months: float, follow_up: float | None) -> tuple[float, str]:
     (float, str)
     """
     if follow_up is None:
-        return 0.5, "half of them, an assumption, because no follow-up is printed"
+        return 0.5, "assumption: no follow-up printed"
     if _positive(months, "months") <= _positive(follow_up, "follow_up"):
-        return 0.5, f"half of them, because the median follow-up is {follow_up:g} months"
+        return 0.5, f"median follow-up {follow_up:g} months"
     share = 2.0 ** (-months / follow_up)
-    return share, (
-        f"{100 * share:.0f}% of them, an assumption, because the median follow-up is only "
-        f"{follow_up:g} months"
-    )
+    return share, f"assumption: median follow-up only {follow_up:g} months"
 
 
 def rate_interval(rate: float, variance: float, level: float = 0.95) -> tuple[float, float]:
