@@ -399,16 +399,11 @@ def test_alternative_text_and_citation_state_the_result(built_book: Path, name: 
         assert shows(match[1], result.estimate)
         assert interval_shows(match[2], (result.low, result.high))
         assert (int(match[3]), int(match[4])) == (result.trials, result.patients)
-<<<<<<< HEAD
         if result.prediction is None:
             assert match[5] is None
         else:
             assert interval_shows(f"{match[5]} to {match[6]}", result.prediction)
     assert re.search(r"data sha256 [0-9a-f]{64}\b", cites[0])
-=======
-        assert interval_shows(f"{match[5]} to {match[6]}", result.prediction)
-    assert re.search(r"data sha256 [0-9a-f]{12}\b", cites[0])
->>>>>>> 72f7393 (Main analysis: the binomial-normal model with a weak prior on tau, as the calibration study picks; the GLMM's own default is its squared-t profile)
     assert f"python -m analysis estimate {name}" in " ".join(cites[0].split())
 
 
