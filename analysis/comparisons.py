@@ -48,9 +48,10 @@ REGISTRY = Path(__file__).with_name("comparisons.toml")
 #: exploratory.
 TEST_NEEDS, TREND_NEEDS, FIRM = 2, 4, 10
 
-#: Interval of the comparisons: profile likelihood with the squared t(k - p) cut-off. It agrees
-#: with the test, which refers the likelihood ratio to F(q, k - p).
-INTERVAL = "profile-t"
+#: Interval of the comparisons: t with k - p degrees of freedom, which agrees with the F test. With
+#: few trials the normal and chi-square quantiles, their limits for many, reject a true null
+#: hypothesis too often.
+INTERVAL = "t"
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Slope:
     odds_ratio, low, high : float
         Per unit of `Trend`.
     p : float
-        Likelihood ratio referred to F(1, k - 2).
+        Of the t test with k - 2 degrees of freedom.
     permutation : Permutation or None
     line : dict of str to tuple of float
         ``at`` (in units of the column), ``estimate``, ``low`` and ``high`` (proportions): the
@@ -195,7 +196,7 @@ class Outcome:
     contrasts : tuple of Contrast
         Each tested group against the reference; empty without a test.
     p : float or None
-        Test between groups: the likelihood ratio divided by q, referred to F(q, k - groups).
+        F test between groups, see `contrast`.
     df : (int, int) or None
     permutation : Permutation or None
     tested : tuple of str
@@ -321,7 +322,7 @@ def select(
     )
     cohorts = dataset.cohorts
     if target.column == "patients":
-        found = estimands.evidence(dataset, question, scenario)
+        found = estimands.evidence(dataset, question, replace(scenario, also=()))
         rows = found.rows.assign(value=found.rows["total"])
         rows["level"] = [target.level_of(value) for value in rows["value"]]
         return _ordered(rows, target), rows.iloc[:0], found.shared
@@ -330,8 +331,8 @@ def select(
     value = dict(zip(cohorts["cohort_id"], cohorts[target.column], strict=True))
     placed = cohorts["cohort_id"].map(lambda c: target.level_of(value[c]))
     kept, apart = [], []
-    blocks = [[level.label] for level in target.levels]
-    for block in blocks if target.overlap == "within" else [sum(blocks, [])]:
+    names = [level.label for level in target.levels]
+    for block in [[name] for name in names] if target.overlap == "within" else [names]:
         narrowed = replace(dataset, cohorts=cohorts[placed.isin(block)])
         found = estimands.evidence(narrowed, question, replace(scenario, also=()))
         kept.append(found.rows)
@@ -351,8 +352,10 @@ def _ordered(rows: pd.DataFrame, target: Comparison) -> pd.DataFrame:
     place = {level.label: i for i, level in enumerate(target.levels)}
     rows = rows[rows["level"].notna()]
     order = rows["level"].map(place)
-    return rows.assign(_place=order).sort_values("_place", kind="stable", ignore_index=True).drop(
-        columns="_place"
+    return (
+        rows.assign(_place=order)
+        .sort_values("_place", kind="stable", ignore_index=True)
+        .drop(columns="_place")
     )
 
 
@@ -418,9 +421,13 @@ def _with_test(found: Outcome) -> Outcome:
 
     sizes = {name: 0 if fit is None else fit.k for name, fit in found.groups.items()}
     tested = tuple(name for name, k in sizes.items() if k >= TEST_NEEDS)
-    few = [f"{name} has {count(k, 'trial')}" for name, k in sizes.items() if k < TEST_NEEDS]
+    few = listing(
+        f"\u201c{name}\u201d has {count(k, 'trial') if k else 'none'}"
+        for name, k in sizes.items()
+        if k < TEST_NEEDS
+    )
     if len(tested) < 2:
-        why = f"No test: it needs at least two trials in each group; {listing(few)}"
+        why = f"No test, which needs at least two trials in each group: {few}"
         return replace(found, why=why)
     rows = found.rows[found.rows["level"].isin(tested)]
     if rows["events"].sum() in (0, rows["total"].sum()):
@@ -444,7 +451,7 @@ def _with_test(found: Outcome) -> Outcome:
         df=df,
         permutation=permutation,
         tested=tested,
-        why=f"Outside the test: {listing(few)}" if few else "",
+        why=f"Outside the test: {few}" if few else "",
         model=model,
     )
 
@@ -476,9 +483,8 @@ def contrast(
     contrasts : tuple of Contrast
         Empty where the coefficients are not estimable.
     p : float or None
-        Of the omnibus test. In the binomial-normal model the likelihood ratio over q is referred
-        to F(q, k - groups): with few trials the chi-square distribution, its limit for many,
-        rejects a true null hypothesis too often.
+        Of the F(q, k - groups) test that no group differs. Where a group has no finite logit (no
+        event, or nothing else) the likelihood ratio over q takes the place of the quadratic form.
     df : (int, int)
 
     Raises
@@ -500,7 +506,7 @@ def contrast(
     )
     q, rest = len(order) - 1, fit.k - len(order)
     p = fit.omnibus_p
-    if model == "glmm" and fit.lrt is not None:
+    if fit.lrt is not None and fit.omnibus_test.startswith("likelihood ratio"):
         p = float(fdtrc(q, rest, fit.lrt / q))
     if fit.coefficients is None or not fit.subgroups:
         return fit, (), p, (q, rest)
@@ -559,7 +565,6 @@ def slope(found: Outcome) -> Slope | str:
         If the comparison has no trend.
     """
     import numpy as np
-    from scipy.special import fdtrc
 
     from analysis.pooling import pool, score_permutation
     from analysis.wording import count
@@ -588,12 +593,12 @@ def slope(found: Outcome) -> Slope | str:
     )
     grid = np.linspace(scaled.min(), scaled.max(), 41)
     line = fit.predict({"trend": grid - middle})
-    assert fit.lrt is not None and fit.ci_low is not None and fit.ci_high is not None
+    assert fit.ci_low is not None and fit.ci_high is not None and fit.p_values is not None
     return Slope(
         odds_ratio=_exp(fit.coefficients[1]),
         low=_exp(fit.ci_low[1]),
         high=_exp(fit.ci_high[1]),
-        p=float(fdtrc(1, k - 2, fit.lrt)),
+        p=float(fit.p_values[1]),
         permutation=permutation,
         line={
             "at": tuple(float(v) for v in (2.0**grid if trend.log2 else grid * trend.per)),
@@ -631,7 +636,7 @@ def variations(dataset: Dataset, found: Outcome) -> list[Variation]:
     rows = found.rows[found.rows["level"].isin(found.tested)]
     made.append(_separate(found, rows))
     made.append(_two_step(found, rows))
-    for scenario in estimands.scenarios("")[:]:
+    for scenario in estimands.scenarios(""):
         other = select(dataset, found.comparison, found.outcome, scenario)[0]
         other = other[other["level"].isin(found.tested)]
         if _counts(other) != _counts(rows):

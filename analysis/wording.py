@@ -278,3 +278,63 @@ def listing(items: Iterable[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as ``p = 0.03``, ``p = 0.004`` or ``p < 0.001``.
+
+    Two decimals from 0.1 on and three below, so that what is below 0.05 never prints as 0.05.
+
+    Raises
+    ------
+    ValueError
+        If it is not between 0 and 1.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"a p-value must lie between 0 and 1, not {p!r}")
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {number(p, 2 if p >= 0.0995 else 3)}"
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with two significant digits: ``4.7``, ``0.51``, ``30``.
+
+    Beyond 1,000 and below 0.001 only that is said; an infinite ratio is written as such.
+
+    Raises
+    ------
+    ValueError
+        If it is negative or not a number.
+    """
+    value = float(value)
+    if not value >= 0:
+        raise ValueError(f"a ratio must not be negative, not {value!r}")
+    if value == math.inf:
+        return "\u221e"
+    if value > 1000:
+        return "over 1,000"
+    if value == 0:
+        return "0"
+    if value < 0.001:
+        return "below 0.001"
+    digits = 1 - math.floor(math.log10(value))
+    if round(value, max(digits, 0)) >= 10 ** (2 - digits):  # 9.96 is 10, not 10.0
+        digits -= 1
+    return number(value, max(digits, 0))
+
+
+def points(difference: float, digits: int = FIGURE_DIGITS) -> str:
+    """Return a difference of proportions in percentage points with its sign: ``+31``.
+
+    Raises
+    ------
+    ValueError
+        If it is not between -1 and 1.
+    """
+    if not -1 - 1e-12 <= difference <= 1 + 1e-12:
+        raise ValueError(
+            f"a difference of proportions must lie between -1 and 1, not {difference!r}"
+        )
+    text = number(round(difference * 100, 12), digits)
+    return text if text.startswith("\u2212") or float(text) == 0 else f"+{text}"
