@@ -454,7 +454,8 @@ def cite(question: Question) -> Html:
         f'<p>Identifier: <code>{escape(entry.id)}</code>, at <a href="#{place}">this place</a>. '
         f'<button type="button" class="ev-button" data-ev-link="{place}" hidden>'
         f"Copy the link</button></p>\n"
-        f"{blocks}\n<p>Recompute it: <code>python -m analysis estimate {place}</code></p>\n"
+        f"{blocks}\n<p>Recompute it: <code>python -m analysis estimate {place}</code>. "
+        f'<a href="citing.html#{place}-report">Sentences for a paper</a>.</p>\n'
         "</details>"
     )
 

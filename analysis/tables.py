@@ -465,7 +465,12 @@ def _pooled_cells(fit: Any, digits: int) -> dict[str, str]:
     at = level(fit)
     if fit.estimate is None:
         why = "not pooled" if len(fit.events) == 1 else "not estimated"
-        return {"Estimate": why, f"{at} interval": "", f"{at} prediction interval": "", "\u03c4": ""}
+        return {
+            "Estimate": why,
+            f"{at} interval": "",
+            f"{at} prediction interval": "",
+            "\u03c4": "",
+        }
     return {
         "Estimate": pct(fit.estimate, digits),
         f"{at} interval": ci(fit.ci_low, fit.ci_high, digits),

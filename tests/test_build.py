@@ -93,7 +93,8 @@ def small_book(tmp_path: Path) -> Path:
         "format: jb-book\nroot: chapters/index\nchapters:\n  - file: chapters/second\n"
     )
     analysis, data, chapters = project / "analysis", project / "data", project / "chapters"
-    shutil.copy(ROOT / "analysis" / "digest.py", analysis)
+    for name in ("digest.py", "identity.py"):
+        shutil.copy(ROOT / "analysis" / name, analysis)
     (analysis / "__init__.py").touch()
     (analysis / "__main__.py").write_text('print("0 findings")\n')
     (analysis / "probe.py").write_text("VALUE = 41\n")

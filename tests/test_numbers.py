@@ -158,9 +158,9 @@ def recomputed(name: str) -> Result:
     trials, _ = selected(name)
     assert len(trials) > 1, "nothing to pool"
     log_density = np.array([log_likelihood(trials, float(tau)) for tau in TAU])
-    log_density += stats.norm.logpdf(MU, 0, PRIOR_MU) + stats.halfnorm.logpdf(TAU, 0, PRIOR_TAU)[
-        :, None
-    ]
+    log_density += (
+        stats.norm.logpdf(MU, 0, PRIOR_MU) + stats.halfnorm.logpdf(TAU, 0, PRIOR_TAU)[:, None]
+    )
     density = np.exp(log_density - log_density.max())  # (tau, mu)
     of_mu = TAU_WEIGHT @ density
     of_tau = density.sum(axis=1)

@@ -8,6 +8,8 @@
 - When a chapter has changed, pages that quote its numbers are written again too.
 - Every page shows the data version and its sha256, offers its executed notebook, and loads the
   math library only where it has an equation.
+- Every page describes itself to machines, and the book has a list of its files as an RO-Crate
+  (see `metadata`).
 - ``index.html`` at the top is the front page itself, not a redirect, and ``_data/`` has the files
   of the data package for download.
 """
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-from analysis.bookbuild import execution, gate, warm
+from analysis.bookbuild import execution, gate, metadata, warm
 from analysis.digest import data_digest, data_version, files_digest, inputs_digest
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from sphinx.config import Config
 
 LOGGER = logging.getLogger(__name__)
+DATA_PAGE = "chapters/data"
 VENDOR = "_vendor"
 """Folder of files of other projects; its content is copied to ``_static/`` of the built book."""
 
@@ -57,6 +60,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # before the theme makes its buttons, and after the math extension added its scripts
     app.connect("html-page-context", offer_notebook, priority=100)
     app.connect("html-page-context", show_data_version, priority=900)
+    app.connect("html-page-context", describe_page, priority=910)
     app.connect("html-page-context", drop_unused_math, priority=990)
     app.connect("html-page-context", mend_bibliography_roles, priority=990)
     app.connect("build-finished", end_helpers, priority=100)
@@ -307,6 +311,34 @@ def _data_identity(app: Sphinx) -> tuple[str, str]:
     return cached
 
 
+def describe_page(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Put what the page is, in the terms of schema.org, into its head."""
+    if doctree is None or pagename not in app.env.titles:
+        return
+    _, digest = _data_identity(app)
+    folder = Path(app.srcdir) / "data"
+    package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+    body = context.get("body", "")
+    here = [name for name in _pinned(folder) if f'id="{name.partition("@")[0]}"' in body]
+    title = app.env.titles[pagename].astext()
+    said = metadata.script(metadata.article(title, package, digest, here))
+    if pagename == DATA_PAGE:
+        files = [path.name for path in _data_files(folder)]
+        up = posixpath.relpath("_data", posixpath.dirname(pagename) or ".")
+        said += metadata.script(metadata.dataset(package, digest, files, up))
+    context["metatags"] = context.get("metatags", "") + said
+
+
+def _pinned(folder: Path) -> list[str]:
+    """Name the pinned estimates, ``estimand@version``; none where there is no such file."""
+    path = folder / "estimates.json"
+    if not path.is_file():
+        return []
+    return [entry["estimate_id"] for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
 def drop_unused_math(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
 ) -> None:
@@ -348,6 +380,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         )
     _publish_data(Path(app.srcdir) / "data", outdir / "_data")
     _remove_leftovers(app, outdir)
+    _write_crate(app, outdir)
     _clean_search_index(outdir / "searchindex.js")
 
 
@@ -403,9 +436,24 @@ def _clean_search_index(path: Path) -> None:
 def _publish_data(source: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for path in sorted(source.iterdir()):
-        if path.suffix in {".csv", ".json", ".md"}:
-            shutil.copyfile(path, target / path.name)
+    for path in _data_files(source):
+        shutil.copyfile(path, target / path.name)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """List the files of the data package that can be downloaded."""
+    return [path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".json", ".md"}]
+
+
+def _write_crate(app: Sphinx, outdir: Path) -> None:
+    """Write ``ro-crate-metadata.json`` at the top of the book."""
+    _, digest = _data_identity(app)
+    package = json.loads((outdir / "_data" / "datapackage.json").read_text(encoding="utf-8"))
+    titles = {name: title.astext() for name, title in app.env.titles.items()}
+    titles["index"] = titles[app.config.root_doc]
+    content = metadata.crate(outdir, package, digest, titles)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (outdir / "ro-crate-metadata.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _remove_leftovers(app: Sphinx, outdir: Path) -> None:
