@@ -21,6 +21,7 @@ from analysis.overlap import RULE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from analysis.bounds import Bounds, Silent
     from analysis.choices import Choices
     from analysis.citation import Citable
     from analysis.estimands import Evidence
@@ -31,6 +32,7 @@ __all__ = [
     "Question",
     "answers",
     "ask",
+    "bounds",
     "choices",
     "citable",
     "cite",
@@ -50,6 +52,7 @@ __all__ = [
     "sensitivity",
     "source",
     "trials",
+    "unreported",
 ]
 
 # Name, model and options of what stands beside the main model. Hartung-Knapp in the form that is
@@ -230,6 +233,123 @@ def results(questions: list[Question], caption: str) -> Html:
         population=[q.evidence.estimand.population_short for q in questions],
         note=_headline_note(questions),
     )
+
+
+def bounds(questions: list[Question]) -> Html:
+    """Show how far the trials that do not report could move each result; see analysis.bounds."""
+    from analysis import bounds as missing
+
+    drawn: list[tuple[Question, str, Fit]] = []
+    said: list[str] = []
+    unknown: list[str] = []
+    assumed: list[dict[str, Any]] = []
+    for question in questions:
+        found = missing.bounds(dataset(), question.evidence)
+        if found is None:
+            unknown += missing.silent(dataset(), question.evidence)[1]
+            said.append(f"{_short(question)}: no trial of known size is without a figure.")
+            continue
+        unknown += found.unknown
+        drawn += [
+            (question, "As reported", _fit(question)),
+            (question, "Silent trials: fewest possible", found.fewest),
+            (question, "Silent trials: highest reported rate", found.as_worst),
+            (question, "Silent trials: most possible", found.most),
+        ]
+        said.append(_bounds_sentence(question, found))
+        assumed += [_assumed_row(question, trial) for trial in found.silent]
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in said)
+    parts = [Html(f'<ul class="ev-said">{sentences}</ul>')]
+    if drawn:
+        group = [_short(question) for question, _, _ in drawn]
+        pairs = [(name, fit) for _, name, fit in drawn]
+        parts.append(
+            figures.figure_block(
+                figures.overview,
+                pairs,
+                group=group,
+                alt=f"What the trials that do not report could change. {' '.join(said)}",
+                caption="Each group: the trials that report, then the same with an assumed count "
+                "for the silent trials: as few events as their other figures allow, the highest "
+                "rate of any reporting trial, and as many events as their other figures allow. "
+                "An assumed rate far from the reported ones also widens the interval.",
+                name="bounds",
+                csv=tables.fits_csv(
+                    [(f"{of}: {name}", fit) for of, (name, fit) in zip(group, pairs, strict=True)]
+                ),
+            )
+        )
+        note = "; ".join(dict.fromkeys(unknown))
+        parts.append(
+            folded(
+                "The silent trials",
+                tables.html_table(
+                    assumed,
+                    "Trials that could have reported and did not",
+                    id="bounds-silent",
+                    stack=True,
+                    note=f"No source read says how many patients they treated, so that they stand "
+                    f"in no row: {note}."
+                    if note
+                    else "",
+                ),
+            )
+        )
+    return Html("\n".join(part.source for part in parts))
+
+
+def unreported(questions: list[Question]) -> Html:
+    """Say which outcomes of a chapter no trial of which population counts."""
+    asked = {(q.evidence.estimand.outcome, q.evidence.estimand.population) for q in questions}
+    populations = {t.population: t.population_label for t in estimands.estimands()}
+    outcomes = {q.evidence.estimand.outcome: q.label for q in questions}
+    said = []
+    for population, name in populations.items():
+        missing = [
+            label for outcome, label in outcomes.items() if (outcome, population) not in asked
+        ]
+        if missing:
+            said.append(f"{name}: no trial has a count for {wording.listing(missing).lower()}.")
+    return Html(f"<p>{escape(' '.join(said) or 'Every population has a count for each.')}</p>")
+
+
+def _bounds_sentence(question: Question, found: Bounds) -> str:
+    silent_patients = sum(trial.total for trial in found.silent)
+    names = wording.listing(trial.label for trial in found.silent)
+    few, worst, many = (
+        wording.pct(fit.estimate) for fit in (found.fewest, found.as_worst, found.most)
+    )
+    reported = wording.patients(_fit(question))
+    crude = [
+        wording.pct(sum(int(x) for x in fit.events) / wording.patients(fit))
+        for fit in (found.fewest, found.most)
+    ]
+    at_least, at_most = "no event", "an event in every patient"
+    if any(trial.least > 0 for trial in found.silent):
+        at_least = "as few events as their other figures allow"
+    if any(trial.most < trial.total for trial in found.silent):
+        at_most = "as many events as their other figures allow"
+    return (
+        f"{_short(question)}: {wording.count(len(question.evidence.rows), 'trial')} with "
+        f"{wording.count(reported, 'patient')} "
+        f"{'reports' if len(question.evidence.rows) == 1 else 'report'} it, "
+        f"{wording.count(len(found.silent), 'trial')} with "
+        f"{wording.count(silent_patients, 'patient')} "
+        f"{'does' if len(found.silent) == 1 else 'do'} not ({names}). "
+        f"With {at_least} in the silent trials the pooled rate would be {few}, "
+        f"at the highest reported rate ({wording.pct(found.worst_rate)}, {found.worst}) {worst}, "
+        f"with {at_most} {many}. Of all patients together that would be {crude[0]} to {crude[1]}."
+    )
+
+
+def _assumed_row(question: Question, trial: Silent) -> dict[str, Any]:
+    return {
+        "Outcome": _short(question),
+        "Silent trial": trial.label,
+        "Patients": trial.total,
+        "Fewest events": trial.least,
+        "Most events": trial.most,
+    }
 
 
 def section(question: Question) -> Html:
@@ -583,11 +703,11 @@ def _parts(questions: list[Question]) -> Iterator[Html]:
         leave_one_out,
         "fewer than three trials, so none can be left out",
     )
-    main = f" the {wording.model_sentence(_fit(pooled[0]))}" if pooled else ""
+    main = f"the {wording.model_sentence(_fit(pooled[0]))}" if pooled else "one model"
     yield _part(
         "Does the model decide the result?",
         Html(
-            f"The book&#8217;s main results use{escape(main)}. Here the same trials are pooled by "
+            f"The book&#8217;s main results use {escape(main)}. Here the same trials are pooled by "
             "other models, among them the two-step models that most published meta-analyses use. "
             '<a href="how-pooling-works.html">How pooling works</a> explains them and names those '
             "who proposed them."
@@ -638,7 +758,8 @@ def _part(
         pieces.append(f"<p>{escape(said)}</p>")
     pieces += [show(question).source for question in shown]
     if left:
-        pieces.append(f"<p>{escape('; '.join(left))}: {escape(otherwise)}.</p>")
+        whose = "; ".join(left) if shown or len(left) == 1 else "All results of this page"
+        pieces.append(f"<p>{escape(whose)}: {escape(otherwise)}.</p>")
     return Html("\n".join(pieces))
 
 

@@ -26,11 +26,13 @@ __all__ = [
     "Estimand",
     "Evidence",
     "Scenario",
+    "Shown",
     "estimand",
     "estimands",
     "evidence",
     "pooled",
     "scenarios",
+    "shown",
 ]
 
 # The main analysis of the book: arguments of `analysis.pooling.pool` and `pool_many`. Chosen by the
@@ -83,6 +85,22 @@ class Scenario:
     only_populations: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Shown:
+    """An outcome that a chapter shows without pooling it, and why.
+
+    Attributes
+    ----------
+    outcome, page : str
+    reason : str
+        Empty where the reason is that no population has two trials with a count.
+    """
+
+    outcome: str
+    page: str
+    reason: str = ""
+
+
 MAIN = Scenario("main", "Main analysis")
 
 
@@ -133,6 +151,12 @@ def estimands() -> tuple[Estimand, ...]:
         for population, entry in _registry()["populations"].items()
         for outcome in entry["outcomes"]
     )
+
+
+def shown(page: str | None = None) -> tuple[Shown, ...]:
+    """List the outcomes that the book, or one chapter, shows without pooling them."""
+    entries = [Shown(outcome, **entry) for outcome, entry in _registry()["shown"].items()]
+    return tuple(entry for entry in entries if page in (None, entry.page))
 
 
 def estimand(estimand_id: str) -> Estimand:

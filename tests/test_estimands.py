@@ -142,6 +142,15 @@ POOLED: dict[str, dict[str, tuple[int, int]]] = {
         "fhcrc-turtle-2017": (6, 24),
         "transcend-cll-004": (22, 117),
     },
+    "umrd-blood-cd19-single-agent": {"transcend-cll-004": (56, 87)},
+    "umrd-marrow-cd19-single-agent": {"transcend-cll-004": (51, 87)},
+    "cytopenia-prolonged-cd19-single-agent": {"transcend-cll-004": (63, 117)},
+    "hypogammaglobulinemia-cd19-single-agent": {"transcend-cll-004": (18, 117)},
+    "infection-severe-cd19-single-agent": {"transcend-cll-004": (20, 117)},
+    "death-treatment-related-cd19-single-agent": {
+        "fhcrc-turtle-2017": (1, 24),
+        "transcend-cll-004": (1, 117),
+    },
     "orr-cd19-with-ibrutinib": {
         "fhcrc-gauthier-2020": (15, 18),
         "transcend-cll-004-ibrutinib": (15, 18),
@@ -163,6 +172,12 @@ POOLED: dict[str, dict[str, tuple[int, int]]] = {
     },
     "ntx-severe-cd19-with-ibrutinib": {
         "transcend-cll-004-ibrutinib": (3, 19),
+        "penn-gill-2022": (1, 19),
+    },
+    "umrd-blood-cd19-with-ibrutinib": {"transcend-cll-004-ibrutinib": (17, 19)},
+    "umrd-marrow-cd19-with-ibrutinib": {"fhcrc-gauthier-2020": (11, 18)},
+    "death-treatment-related-cd19-with-ibrutinib": {
+        "fhcrc-gauthier-2020": (1, 19),
         "penn-gill-2022": (1, 19),
     },
 }
@@ -344,6 +359,14 @@ CHANGES: list[tuple[str, str, dict[str, tuple[int, int]], set[str]]] = [
     ("cr-cd19-single-agent", "disputed", {"transcend-cll-004": (17, 96)}, set()),
     ("cr-cd19-with-ibrutinib", "disputed", {"fhcrc-gauthier-2020": (12, 17)}, set()),
     ("orr-cd19-single-agent", "disputed", {}, set()),
+    ("umrd-marrow-cd19-single-agent", "disputed", {"fhcrc-turtle-2017": (14, 24)}, set()),
+    # a percentage printed without its denominator is no count that a source prints
+    (
+        "umrd-blood-cd19-with-ibrutinib",
+        "printed-counts",
+        {},
+        {"transcend-cll-004-ibrutinib"},
+    ),
     (
         "ntx-severe-cd19-single-agent",
         "implied",
