@@ -37,8 +37,8 @@ __all__ = [
 
 # The main analysis of the book: arguments of `analysis.pooling.pool` and `pool_many`. Chosen by the
 # calibration study (chapter "Which interval to trust"): the binomial-normal model with a weak prior
-# on tau, because of all intervals of the mean and of the next trial its are the shortest among those
-# that cover well at the sizes of these trials.
+# on tau, because its intervals of the mean and of the next trial are the shortest among those that
+# cover well at the sizes of these trials.
 PRIMARY: dict[str, Any] = {"model": "bayes", "tau_scale": 2.0}
 
 REGISTRY = Path(__file__).with_name("estimands.toml")

@@ -370,15 +370,47 @@ def median_and_average(question: Question) -> Html:
     )
 
 
-def next_trial(question: Question) -> Html:
-    """Tabulate the confidence interval beside several prediction intervals of an estimand."""
+def priors(question: Question) -> Html:
+    """Tabulate the result of an estimand under several priors of tau, and by maximum likelihood."""
     from analysis.estimands import pooled
 
-    fit = question.fit
+    fits = [
+        (f"prior of τ half-normal({scale:g})", pooled(question.evidence, "bayes", tau_scale=scale))
+        for scale in (0.5, 1.0, 2.0, 4.0)
+    ]
+    fits.append(
+        ("maximum likelihood, profile χ²", pooled(question.evidence, "glmm", interval="profile"))
+    )
+    rows = [
+        {
+            "Model": name,
+            "Estimate": pct(fit.estimate),
+            "95% interval": ci(fit.ci_low, fit.ci_high),
+            "τ": number(fit.tau2**0.5, 2),
+        }
+        for name, fit in fits
+        if fit is not None and fit.estimate is not None and fit.tau2 is not None
+    ]
+    return html_table(
+        rows,
+        f"{question.label}, {question.population}: what the prior of τ does",
+        id="priors",
+        numeric=["Estimate", "95% interval", "τ"],
+    )
+
+
+def next_trial(question: Question) -> Html:
+    """Tabulate several prediction intervals of an estimand beside the interval of the mean."""
+    from analysis.estimands import pooled
+
+    fit = pooled(question.evidence, "glmm", interval="profile-t")
     if fit is None or fit.pi_low is None or fit.estimate is None:
         return Html("<p>Too few trials for a prediction interval.</p>")
     rows = [
-        {"What": "confidence interval of the median trial", "95%": ci(fit.ci_low, fit.ci_high)},
+        {
+            "What": "interval of the median trial, for comparison",
+            "95%": ci(fit.ci_low, fit.ci_high),
+        },
         {"What": "prediction interval, t(k−1)", "95%": ci(fit.pi_low, fit.pi_high)},
         {"What": "prediction interval, t(k−2)", "95%": ci(*fit.details["pi_t_k2"])},
     ]

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import expit, logit
 
-from analysis.calibration import decision, lattice, study
+from analysis.calibration import decision, lattice, show, study
 from analysis.calibration.designs import Design, drawn_designs, real_designs, study_designs
 from analysis.calibration.methods import METHODS, intervals, methods
 from analysis.calibration.truths import TARGETS, TAU, WORLDS, P, Truth
 from analysis.data import load
+from analysis.estimands import PRIMARY
 from analysis.pooling import pool, pool_many
 from analysis.pooling.proportion import clopper_pearson
 
@@ -530,7 +531,9 @@ def test_where_none_qualifies_the_stated_priorities_decide() -> None:
     )
     choice = decision.choose(frame, "median")
     assert choice.qualified == ()
-    assert choice.method == "glmm-profile"  # as often at the floor, and less below it
+    assert choice.method == "bayes-1"  # as often at the floor, and shorter
+    # the last priority as first written: less below the floor
+    assert decision.choose(frame, "median", "shortfall").method == "glmm-profile"
     assert choice.share == 50.0
     assert "τ = 0.5" in choice.worst_cell
 
@@ -613,6 +616,9 @@ def test_rule_applied_to_the_committed_table_keeps_its_word(
         frame, {name: entry["total"] for name, entry in designs.items()}, book_only=book
     )
     for target, choice in decision.recommended(frame, facts).items():
+        # the book does what the rule says
+        assert show.fit_options(choice.method) == ("bayes", {"tau_scale": PRIMARY["tau_scale"]})
+        assert PRIMARY["model"] == "bayes"
         own = cells[(cells["target"] == target) & (cells["method"] == choice.method)]
         reached = own["coverage"] + 2 * own["mc_error"] >= decision.FLOOR
         assert len(own) == choice.cells

@@ -255,7 +255,7 @@ def test_estimate_prints_the_pinned_number(name: str) -> None:
     lines = result.stdout.splitlines()
     assert lines[0] == pinned["estimate_id"]
     if pinned["estimate"]:
-        assert f" {float(pinned['estimate']):.1%} (95% CI " in lines[1]
+        assert f" {float(pinned['estimate']):.1%} (95% CrI " in lines[1]
         assert f"{pinned['trials']} trial" in lines[1]
         assert f"{pinned['patients']} patients" in lines[1]
     else:

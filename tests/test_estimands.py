@@ -11,6 +11,7 @@ import pytest
 
 from analysis.data import Dataset, load
 from analysis.estimands import (
+    PRIMARY,
     Estimand,
     Evidence,
     Scenario,
@@ -477,7 +478,7 @@ def test_pooling_takes_the_rows_as_they_are(dataset: Dataset, name: str) -> None
         zip(fit.events, fit.total, strict=True)
     ) == sorted(POOLED[name].values())
     assert list(fit.labels or ()) == list(found.rows["label"])
-    assert fit.model == "glmm"
+    assert fit.model == PRIMARY["model"]
 
 
 def test_nothing_to_pool_gives_nothing(dataset: Dataset) -> None:

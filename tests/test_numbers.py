@@ -399,10 +399,7 @@ def test_alternative_text_and_citation_state_the_result(built_book: Path, name: 
         assert shows(match[1], result.estimate)
         assert interval_shows(match[2], (result.low, result.high))
         assert (int(match[3]), int(match[4])) == (result.trials, result.patients)
-        if result.prediction is None:
-            assert match[5] is None
-        else:
-            assert interval_shows(f"{match[5]} to {match[6]}", result.prediction)
+        assert interval_shows(f"{match[5]} to {match[6]}", result.prediction)
     assert re.search(r"data sha256 [0-9a-f]{64}\b", cites[0])
     assert f"python -m analysis estimate {name}" in " ".join(cites[0].split())
 

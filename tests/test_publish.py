@@ -198,7 +198,7 @@ def test_written_estimates_agree_with_themselves(
 @pytest.mark.parametrize("name", [*COUNTS, *publish.NUMBERS, "tau2_low", "tau2_high", "level"])
 def test_a_moved_number_is_named(entries: list[dict[str, Any]], folder: Path, name: str) -> None:
     old = entries[0][name]
-    new = old + 1 if name in COUNTS else round(old * 1.0001 + 1e-5, 8)
+    new = old + 1 if name in COUNTS else round((old or 0.0) * 1.0001 + 1e-5, 8)
     lines = publish.compare(changed(entries, **{name: new}), folder)
     assert lines == [f"{entries[0]['estimand_id']}, {name}: {old} is now {new}"]
 

@@ -117,13 +117,13 @@ def test_results_table_equals_the_fits(fit):
         assert row["Trials"] == str(shown.k)
         assert row["Patients"] == str(int(shown.total.sum()))
         assert row["Estimate"] == f"{shown.estimate * 100:.1f}%"
-        assert row["95% CI"] == f"{shown.ci_low * 100:.1f}–{shown.ci_high * 100:.1f}%"
+        assert row["95% interval"] == f"{shown.ci_low * 100:.1f}–{shown.ci_high * 100:.1f}%"
         assert row["95% prediction interval"] == (
             f"{shown.pi_low * 100:.1f}–{shown.pi_high * 100:.1f}%"
         )
         assert row["τ"] == f"{shown.tau:.2f}"
     assert rows[2]["Estimate"] == "not pooled"
-    assert rows[2]["95% CI"] == ""
+    assert rows[2]["95% interval"] == ""
     assert rows[3]["Estimate"] == "0.0%"
     assert [link["href"] for link in soup.select("th a")] == [f"{n}.html#x" for n in "abcd"]
     data = download(soup)

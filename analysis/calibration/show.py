@@ -378,8 +378,18 @@ def decision() -> Html:
             text = (
                 "no interval qualified in every relevant cell, so the stated priorities decide: "
                 f"<strong>{escape(_label(choice))}</strong> reaches the floor in "
-                f"{_percent(choice.share)} of them and falls short of it least."
+                f"{_percent(choice.share)} of them, and is the shortest among those within five "
+                f"points of the best share, {number(choice.width, 0)} points on average."
             )
+            first = choose(_relevant(), target, "shortfall")
+            if first.method != choice.method:
+                text += (
+                    f" The last priority as first written, the least shortfall, picks "
+                    f"{escape(_label(first))}: {_percent(first.share)} of the cells, "
+                    f"{number(first.width, 0)} points wide."
+                )
+            else:
+                text += " The last priority as first written, the least shortfall, picks the same."
         wide = choose(frame, target)
         same = wide.method == choice.method
         text += (
@@ -451,7 +461,7 @@ def fit_options(method: str) -> tuple[str, dict[str, Any]]:
 
 
 def headline(dataset: Dataset) -> Html:
-    """The pooled results of the book by the picked interval, today's default, and common methods.
+    """The pooled results of the book by the picked interval and by common methods.
 
     Parameters
     ----------
@@ -459,12 +469,10 @@ def headline(dataset: Dataset) -> Html:
         The data of the book.
     """
     from analysis import estimands
-    from analysis.pooling import DEFAULT_INTERVAL
 
     picked = _choices()["median"].method
     shown = dict.fromkeys(
-        [picked, f"glmm-{DEFAULT_INTERVAL['glmm']}", "bayes-1", "reml-logit-hk", "dl-logit-wald",
-         "dl-ft-wald"]
+        [picked, "glmm-profile-t", "glmm-profile", "reml-logit-hk", "dl-logit-wald", "dl-ft-wald"]
     )  # fmt: skip
     labels = dataset.outcomes.set_index("outcome_id")["label"]
     rows = []
@@ -480,7 +488,7 @@ def headline(dataset: Dataset) -> Html:
             model, options = fit_options(name)
             fit = estimands.pooled(found, model, **options)
             assert fit is not None
-            head = _method(name, "median").label + (" (picked)" if name == picked else "")
+            head = _method(name, "median").label + (" (the book's)" if name == picked else "")
             row[head] = (
                 "none"
                 if fit.ci_low is None or fit.estimate is None

@@ -455,7 +455,8 @@ def fit_bayes(
         population-averaged proportion E[expit(mu + tau Z)]. ``details`` has mean, sd, median,
         low and high of ``mu``, ``tau``, ``proportion``, ``marginal`` and ``next_rate``, the
         priors and ``log_evidence``. ``weight`` is each trial's share of the information on mu at
-        the posterior medians. Likelihood-ratio fields are None; ``q`` tests as in the GLMM.
+        the posterior medians. ``i2`` is 100 tau2 / (tau2 + typical variance), the variances
+        being those of the logits, as in the GLMM. Likelihood-ratio fields are None; ``q`` tests as in the GLMM.
         ``prob_next_exceeds(rate)`` answers for any threshold.
 
     Raises
@@ -556,6 +557,8 @@ def fit_bayes(
     if k < 5:
         notes.append("With fewer than five trials the prior of tau weighs in the intervals.")
     q = saturated_statistic(x, n)
+    s1, s2 = float((1.0 / v).sum()), float((1.0 / v**2).sum())
+    typical = (k - 1) * s1 / (s1**2 - s2)
     return BayesFit(
         **base,
         estimate=details["proportion"]["median"],
@@ -566,6 +569,7 @@ def fit_bayes(
         mu=mu,
         se=details["mu"]["sd"],
         tau2=tau**2,
+        i2=100.0 * tau**2 / (tau**2 + typical),
         tau2_ci=(details["tau"]["low"] ** 2, details["tau"]["high"] ** 2),
         q=q,
         q_df=k - 1,
