@@ -33,6 +33,8 @@ __all__ = [
     "groups",
     "makeup",
     "overview",
+    "section",
+    "summary",
     "trend_answer",
     "trends",
     "trials",
@@ -66,8 +68,8 @@ def answer(found: Sequence[Outcome]) -> str:
     outcomes = wording.count(len(found), "outcome")
     if not tested:
         return (
-            f"{found[0].comparison.label}: {outcomes} reported, and for none are there two trials "
-            "or more in each group, so the trials stand side by side and nothing is tested."
+            f"{found[0].comparison.label}: for none of the {outcomes} are there two trials in each "
+            f"group, so the trials stand side by side and nothing is tested ({_brief(found[0])})."
         )
     both = [one for one in tested if _beyond(one) == "both"]
     one_only = [one for one in tested if _beyond(one) == "one"]
@@ -92,7 +94,54 @@ def answer(found: Sequence[Outcome]) -> str:
             f"in none of the {len(tested)} outcomes that can be tested do the groups differ "
             "beyond chance"
         )
-    return f"{found[0].comparison.label}: {said} ({outcomes} examined)."
+    return f"{found[0].comparison.label}: {said} ({_brief(found[0])})."
+
+
+def _brief(one: Outcome) -> str:
+    """The groups of one outcome in a few words."""
+    sides = []
+    for name, fit in one.groups.items():
+        if fit is None:
+            continue
+        at = f"{int(sum(fit.events))} of {wording.patients(fit)}"
+        if fit.estimate is not None and not wording.is_limit(fit):
+            at = wording.pct(fit.estimate)
+        sides.append(f"{_low_first(name)} {at}")
+    return f"{_low_first(one.label)}: {', '.join(sides)}"
+
+
+def summary(compared: Sequence[Sequence[Outcome]]) -> Html:
+    """Say the answer of each comparison of a chapter in a sentence."""
+    items = "".join(f"<li>{escape(answer(found))}</li>" for found in compared)
+    return Html(f'<div class="ev-block ev-answers"><ul>{items}</ul></div>')
+
+
+def section(found: Sequence[Outcome], forests: Sequence[str] = ("orr",)) -> Html:
+    """Show a comparison: figures, differences, what else differs, other analyses, the trials.
+
+    Parameters
+    ----------
+    found : sequence of Outcome
+    forests : sequence of str
+        Outcomes whose trials are drawn in groups.
+    """
+    _check(found)
+    parts = [overview(found)]
+    parts += [forest(one) for one in found if one.outcome in forests]
+    if found[0].comparison.trend is not None:
+        parts += [bubble(one) for one in found if one.outcome in forests] + [trends(found)]
+    parts += [differences(found), makeup(found)]
+    if _both(found):
+        parts.append(within(found))
+    if any(one.contrasts for one in found):
+        parts.append(
+            chapter._folded("Other models, other readings, one trial left out", firmness(found))
+        )
+    parts.append(
+        chapter._folded("Each group on its own: intervals, prediction, spread", groups(found))
+    )
+    parts.append(trials(found))
+    return Html("\n".join(part.source for part in parts))
 
 
 def answers(found: Sequence[Outcome]) -> Html:
@@ -660,26 +709,18 @@ def within(found: Sequence[Outcome]) -> Html:
     target = found[0].comparison
     first, second = (level.label for level in target.levels[:2])
     rows = []
-    for one in found:
-        frame = one.rows[one.rows["trial_id"].notna()]
-        for trial, part in frame.groupby("trial_id", sort=True):
-            sides = [part[part["level"] == name] for name in (first, second)]
-            if any(len(side) != 1 for side in sides):
-                continue
-            (a, n), (b, m) = (
-                (int(side["events"].iloc[0]), int(side["total"].iloc[0])) for side in sides
-            )
-            low, high = _newcombe(b, m, a, n)
-            rows.append(
-                {
-                    "Trial": str(trial),
-                    "Outcome": one.label,
-                    first: f"{a}/{n} ({wording.pct(a / n)})",
-                    second: f"{b}/{m} ({wording.pct(b / m)})",
-                    "Points": wording.points(b / m - a / n),
-                    "95% CI": f"{wording.points(low)} to {wording.points(high)}",
-                }
-            )
+    for one, trial, (a, n), (b, m) in _both(found):
+        low, high = _newcombe(b, m, a, n)
+        rows.append(
+            {
+                "Trial": trial,
+                "Outcome": one.label,
+                first: f"{a}/{n} ({wording.pct(a / n)})",
+                second: f"{b}/{m} ({wording.pct(b / m)})",
+                "Points": wording.points(b / m - a / n),
+                "95% CI": f"{wording.points(low)} to {wording.points(high)}",
+            }
+        )
     if not rows:
         return Html("<p>No trial reports an outcome in both groups.</p>")
     return tables.html_table(
@@ -692,6 +733,22 @@ def within(found: Sequence[Outcome]) -> Html:
         note="Cohorts of one registered trial, without randomization between them. Interval: "
         "Newcombe\u2019s hybrid score interval.",
     )
+
+
+def _both(found: Sequence[Outcome]) -> list[tuple[Outcome, str, tuple[int, int], tuple[int, int]]]:
+    """Registered trials with one cohort in each of the first two groups, and its counts."""
+    pairs = []
+    for one in found:
+        names = [level.label for level in one.comparison.levels[:2]]
+        frame = one.rows[one.rows["trial_id"].notna()]
+        for trial, part in frame.groupby("trial_id", sort=True):
+            sides = [part[part["level"] == name] for name in names]
+            if all(len(side) == 1 for side in sides):
+                first, second = (
+                    (int(side["events"].iloc[0]), int(side["total"].iloc[0])) for side in sides
+                )
+                pairs.append((one, str(trial), first, second))
+    return pairs
 
 
 def _newcombe(x: int, n: int, y: int, m: int) -> tuple[float, float]:

@@ -359,10 +359,26 @@ def _ordered(rows: pd.DataFrame, target: Comparison) -> pd.DataFrame:
     )
 
 
-def _part(rows: pd.DataFrame) -> Any:
-    """Evidence with nothing but rows, for `estimands.pooled`."""
+def _pooled(rows: pd.DataFrame) -> Fit | None:
+    """Pool one group by the book's main analysis; groups return in several comparisons."""
+    if rows.empty:
+        return None
+    return _pooled_counts(
+        *(tuple(rows[name].astype(int)) for name in ("events", "total")), tuple(rows["label"])
+    )
+
+
+@lru_cache(maxsize=256)
+def _pooled_counts(
+    events: tuple[int, ...], total: tuple[int, ...], labels: tuple[str, ...]
+) -> Fit | None:
+    import pandas as pd
+
+    rows = pd.DataFrame({"events": events, "total": total, "label": labels})
     empty = rows.iloc[:0]
-    return Evidence(estimand=None, scenario=MAIN, rows=rows, shared=empty, silent=empty)  # type: ignore[arg-type]
+    found = Evidence(estimand=None, scenario=MAIN, rows=rows, shared=empty, silent=empty)  # type: ignore[arg-type]
+    # one trial is shown and not pooled by any model: take one that does no work for it
+    return estimands.pooled(found, "glmm" if len(events) == 1 else None)
 
 
 # ---------------------------------------------------------------------------------- tests
@@ -399,10 +415,7 @@ def examine(
     if outcome not in labels.index:
         raise ValueError(f"there is no outcome {outcome!r} in outcomes.csv")
     rows, unplaced, shared = select(dataset, target, outcome, scenario)
-    groups = {
-        level.label: estimands.pooled(_part(rows[rows["level"] == level.label]))
-        for level in target.levels
-    }
+    groups = {level.label: _pooled(rows[rows["level"] == level.label]) for level in target.levels}
     found = Outcome(
         comparison=target,
         outcome=outcome,
