@@ -135,10 +135,10 @@ def section(found: Sequence[Outcome], forests: Sequence[str] = ("orr",)) -> Html
         parts.append(within(found))
     if any(one.contrasts for one in found):
         parts.append(
-            chapter._folded("Other models, other readings, one trial left out", firmness(found))
+            chapter.folded("Other models, other readings, one trial left out", firmness(found))
         )
     parts.append(
-        chapter._folded("Each group on its own: intervals, prediction, spread", groups(found))
+        chapter.folded("Each group on its own: intervals, prediction, spread", groups(found))
     )
     parts.append(trials(found))
     return Html("\n".join(part.source for part in parts))
@@ -604,7 +604,7 @@ def trials(found: Sequence[Outcome]) -> Html:
         note=f"Of cohorts that share patients the book takes {RULE}."
         + (f" {target.unsplit}" if target.unsplit else ""),
     )
-    return chapter._folded("Every trial with its group and its source", table)
+    return chapter.folded("Every trial with its group and its source", table)
 
 
 #: Characteristics of the cohorts that the groups may differ in: column of cohorts.csv, name.
