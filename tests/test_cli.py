@@ -50,7 +50,8 @@ def table(tmp_path: Path) -> Callable[[str | bytes], Path]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 # --- as a program --------------------------------------------------------------------------------

@@ -76,8 +76,6 @@ NOWHERE = {
     "sch-gardner-2017": "B-ALL",
     "fhcrc-turtle-2016": "B-ALL",
     "ucart19": "B-ALL, cells from healthy donors",
-    "ucart19-pall": "B-ALL, cells from healthy donors",
-    "ucart19-calm": "B-ALL, cells from healthy donors",
     "nci-fry-2018": "B-ALL, CD22",
     "penn-maude-2014": "B-ALL",
     "penn-grupp-2013": "B-ALL",
