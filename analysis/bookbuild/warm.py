@@ -309,4 +309,6 @@ def _become_kernel(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    # the build may end before it has asked for anything
+    with contextlib.suppress(BrokenPipeError):
+        main(int(sys.argv[1]))
