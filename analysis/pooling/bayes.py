@@ -456,8 +456,8 @@ def fit_bayes(
         low and high of ``mu``, ``tau``, ``proportion``, ``marginal`` and ``next_rate``, the
         priors and ``log_evidence``. ``weight`` is each trial's share of the information on mu at
         the posterior medians. ``i2`` is 100 tau2 / (tau2 + typical variance), the variances
-        being those of the logits, as in the GLMM. Likelihood-ratio fields are None; ``q`` tests as in the GLMM.
-        ``prob_next_exceeds(rate)`` answers for any threshold.
+        being those of the logits, and ``q`` tests as in the GLMM. Likelihood-ratio fields are
+        None. ``prob_next_exceeds(rate)`` answers for any threshold.
 
     Raises
     ------
