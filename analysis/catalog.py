@@ -222,6 +222,7 @@ def downloads(dataset: Dataset) -> Html:
     names = [resource["path"] for resource in dataset.schema["resources"]]
     names += ["datapackage.json", "estimates.csv", "estimates.json", "conflicts.csv"]
     names += ["calibration.csv", "calibration.json", "fuzz_report.json"]
+    names += ["specification_rows.csv", "specifications.csv"]
     items = "".join(
         f'<li><a href="../_data/{attribute(name)}" download>{escape(name)}</a></li>'
         for name in names

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analysis.pooling import Fit
     from analysis.robustness import ClusterRobust
 
-__all__ = ["Choices", "choices", "clustered", "fit_of", "trial_clusters"]
+__all__ = ["Choices", "all_rows", "choices", "clustered", "fit_of", "trial_clusters"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +115,7 @@ def choices(
     """
     from analysis.pooling import pool_many
 
-    rows = _all_rows(found)
+    rows = all_rows(found)
     place = {cohort: i for i, cohort in enumerate(rows["cohort_id"])}
     sets = tuple(
         tuple(place[cohort] for cohort in chosen)
@@ -187,7 +187,7 @@ def clustered(found: Evidence, overlaps: pd.DataFrame) -> ClusterRobust | None:
     """
     from analysis.robustness import cluster_robust
 
-    rows = _all_rows(found)
+    rows = all_rows(found)
     names = trial_clusters(rows, overlaps)
     events = rows["events"].to_numpy(dtype="int64")
     total = rows["total"].to_numpy(dtype="int64")
@@ -219,7 +219,7 @@ def trial_clusters(rows: pd.DataFrame, overlaps: pd.DataFrame) -> list[int]:
     return [number[cohort] for cohort in rows["cohort_id"]]
 
 
-def _all_rows(found: Evidence) -> pd.DataFrame:
+def all_rows(found: Evidence) -> pd.DataFrame:
     """Pooled and left-out cohorts together, by year and label."""
     import pandas as pd
 

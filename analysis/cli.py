@@ -111,6 +111,67 @@ def conflicts_command(
     print(f"{len(found)} findings agree with data/{conflicts.FILE}")
 
 
+@app.command("specifications")
+def specifications_command(
+    write: Annotated[
+        bool, typer.Option("--write", help="Pin the recomputed analyses in the data folder.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Local processes.")] = 1,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Compare only so many results, drawn at random, besides all sets of trials.",
+            show_default=False,
+        ),
+    ] = None,
+    data: DataOption = DATA_DIR,
+) -> None:
+    """Recompute every defensible analysis of every headline estimand, which takes minutes.
+
+    Compare them with data/specifications.csv and data/specification_rows.csv; end with 1 if any
+    differs.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from analysis import specification, specification_files
+
+    if write and sample is not None:
+        raise fail("--write needs every result; leave out --sample")
+    dataset = _load(data)
+    sets = specification_files.row_sets(dataset)
+    if sample is not None:
+        try:
+            frame = specification_files.read(data)
+            drawn, largest = specification_files.reproduce(frame, sample, seed=0)
+        except ValueError as error:
+            raise fail(str(error)) from None
+        moved = specification_files.compare(sets, (), data, all_results=False)
+        if largest > specification_files.SAME:
+            moved.append(f"a result differs by {largest:.5f} from the pinned one")
+        said = f"{len(sets)} sets of trials and {drawn} results drawn at random agree"
+    else:
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("pooling", total=None)
+            found = specification.analyses(
+                sets,
+                jobs=jobs,
+                report=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        if write:
+            for path in specification_files.write(sets, found, data):
+                print(f"wrote {path}")
+            return
+        moved = specification_files.compare(sets, found, data)
+        said = f"{len(sets)} sets of trials and {len(found)} results agree"
+    for line in moved:
+        print(line)
+    if moved:
+        raise fail(f"{len(moved)} differences from data/{specification_files.RESULTS}")
+    print(f"{said} with data/{specification_files.RESULTS}")
+
+
 @app.command("estimates")
 def estimates_command(
     write: Annotated[
