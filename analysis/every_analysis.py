@@ -46,7 +46,7 @@ __all__ = [
     "thresholds",
 ]
 
-SEED, SAMPLE = 20240229, 30
+SEED, SAMPLE = 20240229, 10
 NAMES = {
     "sources": "Sources",
     "reading": "Reading",
@@ -58,6 +58,8 @@ NAMES = {
     "transform": "Scale",
 }
 BRIEF = 3
+#: A result is called mostly firm if at most this share of its analyses concludes otherwise.
+MOSTLY = 0.1
 CONCLUSIONS = {"above": "above", "includes": "including", "below": "below"}
 
 
@@ -151,21 +153,16 @@ def reproduced(dataset: Dataset) -> Html:
 def answer(sets: list[Set]) -> Html:
     """Say in one sentence how many analyses there are and how many conclude otherwise."""
     total = sum(len(entry.frame) for entry in sets)
-    other = sum(entry.other * len(entry.frame) for entry in sets) / total
-    most = max(sets, key=lambda entry: entry.other)
-    firm = [entry for entry in sets if entry.other == 0]
+    firm = sum(entry.other == 0 for entry in sets)
+    mostly = sum(0 < entry.other <= MOSTLY for entry in sets)
+    least = max(sets, key=lambda entry: entry.other)
     text = (
-        f"Of {total:,} defensible analyses of {count(len(sets), 'result')} of this book, "
-        f"{pct(other, _digits(other))} lead to another conclusion than the main analysis when "
-        "each is held against a threshold set for its outcome; "
-    )
-    if firm:
-        text += f"{len(firm)} of the {len(sets)} results keep theirs in every analysis. "
-    else:
-        text += "no result keeps its conclusion in every analysis. "
-    text += (
-        f"The least firm is {_lower(most.label)}, {_population(most)}, with "
-        f"{pct(most.other, _digits(most.other))}."
+        f"{total:,} defensible analyses of {count(len(sets), 'result')} of this book, each held "
+        f"against a threshold set for its outcome: {count(firm, 'result')} "
+        f"{'keeps its' if firm == 1 else 'keep their'} conclusion in every analysis, {mostly} "
+        f"more in at least {pct(1 - MOSTLY)} of them. The least firm is {_lower(least.label)}, "
+        f"{_population(least)}: {pct(least.other, _digits(least.other))} of its analyses lead to "
+        "another conclusion than the main one."
     )
     return Html(f'<p class="ev-block"><strong>{escape(text)}</strong></p>')
 
@@ -309,6 +306,7 @@ def left_out() -> Html:
 # ------------------------------------------------------------------------------ single estimands
 
 
+@lru_cache(maxsize=1024)
 def used(entry: Set, choice: str) -> dict[str, np.ndarray]:
     """Tell which analyses use each level of a choice.
 
@@ -338,10 +336,39 @@ def _main_levels(entry: Set) -> dict[str, str]:
     return {**dict(zip(Route._fields, MAIN_ROUTE, strict=True)), **method.levels}
 
 
+@lru_cache(maxsize=1024)
 def medians(entry: Set, choice: str) -> dict[str, float]:
-    """Median estimate of the analyses that use each level of a choice."""
-    values = entry.frame["estimate"].to_numpy()
-    return {level: float(np.median(values[where])) for level, where in used(entry, choice).items()}
+    """Median estimate of the analyses that use each level of a choice, where it can move it.
+
+    Models are compared on the log odds, scales within the two-step models, both on sets of trials
+    that every level can pool, so that the median of a level does not stand for other trials. An
+    interval does not move an estimate.
+
+    Parameters
+    ----------
+    entry : Set
+    choice : str
+        A name of `NAMES`.
+    """
+    if choice == "interval":
+        return {}
+    frame = entry.frame
+    if choice in Route._fields:
+        values = frame["estimate"].to_numpy()
+        return {
+            level: float(np.median(values[where])) for level, where in used(entry, choice).items()
+        }
+    if choice == "model":
+        frame = frame[frame["transform"] == "logit"]
+    else:
+        scales = frame.groupby("model")["transform"].nunique()
+        frame = frame[frame["model"].isin(scales.index[scales > 1])]
+    levels = [level for level in used(entry, choice) if (frame[choice] == level).any()]
+    reach = frame.groupby("rows_id")[choice].nunique()
+    frame = frame[frame["rows_id"].isin(reach.index[reach == len(levels)])]
+    if frame.empty:
+        return {}
+    return {level: float(frame["estimate"][frame[choice] == level].median()) for level in levels}
 
 
 def alone(entry: Set, choice: str) -> tuple[float, float] | None:
@@ -361,13 +388,18 @@ def alone(entry: Set, choice: str) -> tuple[float, float] | None:
     """
     frame, main = entry.frame, entry.main
     if choice in Route._fields:
+        kept = frame[frame["method"] == main["method"]]
         changed = [
             any(part.startswith(f"{choice}=") for part in cell.split(specification_files.BETWEEN))
-            for cell in frame["alone"]
+            for cell in kept["alone"]
         ]
-        kept = frame[changed & (frame["method"] == main["method"])]
+        kept = kept[changed]
     else:
-        same = {"model": ("transform",), "interval": ("model", "transform"), "transform": ("model",)}
+        same = {
+            "model": ("transform",),
+            "interval": ("model", "transform"),
+            "transform": ("model",),
+        }
         kept = frame[frame["rows_id"] == main["rows_id"]]
         for column in same[choice]:
             kept = kept[kept[column] == main[column]]
@@ -382,8 +414,8 @@ def movers(entry: Set) -> list[tuple[str, float]]:
     """Rank the choices by the range of the medians of their levels, the widest first."""
     found = []
     for choice in NAMES:
-        values = list(medians(entry, choice).values())
-        found.append((choice, max(values) - min(values)))
+        values = medians(entry, choice).values()
+        found.append((choice, max(values) - min(values) if values else 0.0))
     return sorted(found, key=lambda pair: -pair[1])
 
 
@@ -414,7 +446,8 @@ def influence(sets: list[Set]) -> Html:
         stack=True,
         csv=tables.to_csv(rows),
         note="Median: of all analyses that use a level of the choice. The range is from the level "
-        "with the lowest median to the one with the highest.",
+        "with the lowest median to the one with the highest. Models are compared on the log odds, "
+        "scales within the two-step models, and both on sets of trials that every level can pool.",
     )
 
 
@@ -462,8 +495,8 @@ def _said(entry: Set) -> str:
             f"of {value}."
         )
     else:
-        side = "above" if main["estimate"] > entry.threshold.value else "not above"
-        text += f"Every estimate lies {side} {value}."
+        which = "Every" if main["estimate"] > entry.threshold.value else "No"
+        text += f"{which} estimate lies above {value}."
     return text
 
 
@@ -479,7 +512,9 @@ def curve_of(entry: Set) -> drawing.Curve:
         )
         for name, word in CONCLUSIONS.items()
     ]
-    groups = [drawing.Group("Conclusion", tuple(level for level in found if level.used.any()))]
+    groups = [
+        drawing.Group("Conclusion", tuple(level for level in found if level.used.any()), whole=True)
+    ]
     brief = {choice for choice, _ in movers(entry)[:BRIEF]}
     names = specification_files.labels(entry.target.population)
     for choice, heading in NAMES.items():
@@ -508,17 +543,16 @@ def curve(sets: list[Set], estimand_id: str) -> Html:
     title = f"{entry.label}, {entry.target.population_label}"
     said = _said(entry)
     drawn = curve_of(entry)
-    columns = min(len(entry.frame), drawing.COLUMNS["wide"])
-    each = len(entry.frame) / columns
     block = figures.figure_block(
         drawing.curve,
         drawn,
         alt=drawing.alt_curve(drawn, title, said),
-        caption=f"{title}: every defensible analysis, sorted by its estimate, in {columns} columns "
-        f"of about {number(each, 0)}. Above: median estimate of a column (short line) and the "
-        "median limits of its intervals. Below: how many of its analyses use a choice; full "
-        f"height is all. On a narrow screen only the {BRIEF} choices that move the estimate most "
-        "are drawn; the table has them all.",
+        caption=f"{title}: every defensible analysis, sorted by its estimate and put "
+        "into columns of equal number. Above: median estimate of a column (short line) and the "
+        "median limits of its intervals. Below: where the analyses are that use a choice, and their "
+        "share of all; one analysis can stand for several levels of a choice that leave the same "
+        f"trials. On a narrow screen only the {BRIEF} choices that move the estimate most are "
+        "drawn; the table has them all.",
         name=f"{entry.target.id}-specifications",
     )
     return (

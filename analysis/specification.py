@@ -395,9 +395,7 @@ def _restricted(dataset: Dataset, target: Estimand, sources: str) -> Dataset:
     return replace(dataset, extraction=table)
 
 
-def _candidates(
-    dataset: Dataset, target: Estimand, scenario: estimands.Scenario
-) -> pd.DataFrame:
+def _candidates(dataset: Dataset, target: Estimand, scenario: estimands.Scenario) -> pd.DataFrame:
     """Every cohort with a count under a reading, whether or not it shares patients."""
     from analysis.choices import all_rows
 

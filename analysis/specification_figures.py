@@ -28,7 +28,7 @@ __all__ = ["Curve", "Group", "Level", "Spread", "alt_curve", "alt_spreads", "cur
 COLUMNS = {"wide": 84, "narrow": 48}
 TALL = {"wide": 210.0, "narrow": 190.0}
 #: Room for the name of a level in the wide layout.
-LABEL = 176.0
+LABEL = 194.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +42,23 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """A choice with its levels; `brief` keeps it in the narrow layout."""
+    """A choice with its levels.
+
+    Attributes
+    ----------
+    label : str
+    levels : tuple of Level
+    brief : bool
+        Whether the narrow layout keeps it.
+    whole : bool
+        Whether the full height of a strip is all analyses of a column, instead of the largest
+        share that the level has in any column.
+    """
 
     label: str
     levels: tuple[Level, ...]
     brief: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +122,18 @@ def _curve(entry: Curve, layout: Layout) -> Figure:
         for level in group.levels
     }
     names = max(text_width(text, SMALL, True) for texts in lines.values() for text in texts)
-    left = heads + 14 + names + 12 if wide else 40.0
+    left = heads + 14 + names + 52 if wide else 40.0
     right = width - 4.0
     parts = np.array_split(
         np.arange(len(entry.estimate)), min(COLUMNS[layout], len(entry.estimate))
     )
     edges = np.linspace(left, right, len(parts) + 1)
     figure, axes = canvas(width)
+    strips: dict[str, list[list[tuple[float, float]]]] = {"pooled": [], "study": []}
+    bases: list[float] = []
     y = _upper(axes, entry, parts, edges, TALL[layout])
+    if wide:
+        write(axes, 0, 32, "Estimate, 95% interval", size=SMALL, color="muted")
     for group in groups:
         y += 8
         stroke(axes, 0, y, width, y, color="rule", width=0.8)
@@ -132,21 +148,35 @@ def _curve(entry: Curve, layout: Layout) -> Figure:
             x = heads + 14 if wide else left
             for j, text in enumerate(lines[id(level)]):
                 write(axes, x, y + 13 + 14 * j, text, size=SMALL, bold=level.main)
+            at = left - 12 if wide else width
+            write(axes, at, y + 13, _share(level), size=SMALL, color="muted", align="right")
             y += 17 + 14 * (len(lines[id(level)]) - 1)
             if not wide:
-                y += 14
-            _strip(axes, level, parts, edges, y)
+                y += 16
+            bases.append(y)
+            points = _strip(level, parts, edges, y, group.whole)
+            strips["pooled" if level.main else "study"].append(points)
+    ground = [[(left, base), (right, base)] for base in bases]
+    _segments(axes, ground, "grid", 1.0, "bases", 1.0)
+    for color, shapes in strips.items():
+        _shapes(axes, shapes, color)
     x = float(edges[_column_of(entry.main, parts)] + edges[_column_of(entry.main, parts) + 1]) / 2
     stroke(axes, x, 20, x, y, color="pooled", width=1.0, dash=(3, 3), order=1.4)
     y += 8
     notes = (
         "Diamond and broken line: main analysis; its choices are in bold",
         "Dotted line: threshold",
+        "Blue intervals leave the threshold out" if wide else "Blue: without the threshold",
     )
     for text in wrap(f"{'. '.join(notes)}.", width, SMALL):
         y += 16
         write(axes, 0, y, text, size=SMALL, color="muted")
     return finish(figure, axes, width, y + 6)
+
+
+def _share(level: Level) -> str:
+    share = float(level.used.mean())
+    return "<1%" if 0 < share < 0.005 else pct(share)
 
 
 def _column_of(position: int, parts: Sequence[np.ndarray]) -> int:
@@ -228,13 +258,14 @@ def _segments(
 
 
 def _strip(
-    axes: Axes, level: Level, parts: Sequence[np.ndarray], edges: np.ndarray, base: float
-) -> None:
-    """Draw, column by column, which share of the analyses uses a level: full height is all."""
-    stroke(axes, float(edges[0]), base, float(edges[-1]), base, color="grid", order=1)
+    level: Level, parts: Sequence[np.ndarray], edges: np.ndarray, base: float, whole: bool
+) -> list[tuple[float, float]]:
+    """Outline, column by column, which share of the analyses uses a level."""
     shares = [float(level.used[part].mean()) for part in parts]
     if not any(shares):
-        return
+        return []
+    if not whole:
+        shares = [share / max(shares) for share in shares]
     points = [(float(edges[0]), base)]
     for i, share in enumerate(shares):
         y = base - 12.0 * share
@@ -242,8 +273,26 @@ def _strip(
             points[-1] = (float(edges[i + 1]), y)
         else:
             points += [(float(edges[i]), y), (float(edges[i + 1]), y)]
-    points.append((float(edges[-1]), base))
-    shape(axes, points, fill="pooled" if level.main else "study", name="level", order=2)
+    return [*points, (float(edges[-1]), base)]
+
+
+def _shapes(axes: Axes, shapes: Sequence[Sequence[tuple[float, float]]], color: str) -> None:
+    """Fill many outlines as one path."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    points: list[tuple[float, float]] = []
+    codes: list[int] = []
+    for outline in shapes:
+        if outline:
+            points += [*outline, outline[0]]
+            codes += [Path.MOVETO, *[Path.LINETO] * (len(outline) - 1), Path.CLOSEPOLY]
+    if points:
+        patch = PathPatch(
+            Path(points, codes), facecolor=THEME[color], linewidth=0, clip_on=False, zorder=2
+        )
+        patch.set_gid("ev:levels")
+        axes.add_patch(patch)
 
 
 def alt_curve(entry: Curve, title: str, said: str) -> str:

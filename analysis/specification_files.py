@@ -156,9 +156,7 @@ def read(directory: Path = DATA_DIR) -> pd.DataFrame:
         raise ValueError(
             f"data/{RESULTS} names {min(unknown)}, which there is not; write it with: {COMMAND}"
         )
-    levels = pd.DataFrame(
-        [{"method": name, **method.levels} for name, method in METHODS.items()]
-    )
+    levels = pd.DataFrame([{"method": name, **method.levels} for name, method in METHODS.items()])
     rows = rows.rename(columns={"main": "rows_main"})
     frame = results.merge(rows, on="rows_id", how="left").merge(levels, on="method", how="left")
     rows_main = frame["rows_main"] == "yes"
@@ -215,17 +213,19 @@ def reproduce(frame: pd.DataFrame, size: int, seed: int) -> tuple[int, float]:
 def changed_rows(dataset: Dataset, frame: pd.DataFrame) -> list[str]:
     """Name estimands whose main rows are no longer those of the pinned analyses."""
     pinned = frame[frame["rows_main"]].drop_duplicates("estimand_id").set_index("estimand_id")
-    moved = []
-    targets = headline(dataset)
-    for target in targets:
+    moved, asked = [], set()
+    for target in specification.covered():
         rows = estimands.evidence(dataset, target).rows
+        if len(rows) < 2:
+            continue
+        asked.add(target.id)
         fresh = "; ".join(
             f"{c} {x}/{n}"
             for c, x, n in zip(rows["cohort_id"], rows["events"], rows["total"], strict=True)
         )
         if target.id not in pinned.index or pinned.loc[target.id, "rows"] != fresh:
             moved.append(target.id)
-    return moved + sorted(set(pinned.index) - {target.id for target in targets})
+    return moved + sorted(set(pinned.index) - asked)
 
 
 def compare(
