@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import estimands, figures, specification, specification_files, tables
+from analysis import figures, specification, specification_files, tables
 from analysis import specification_figures as drawing
 from analysis.markup import Html, escape
 from analysis.specification import LEFT_OUT, MAIN_ROUTE, METHODS, Route, Threshold, conclusion
@@ -21,7 +21,6 @@ from analysis.wording import (
     listing,
     number,
     pct,
-    percent_value,
 )
 
 if TYPE_CHECKING:
@@ -526,9 +525,10 @@ def curve_of(entry: Set) -> drawing.Curve:
             for level, rows in where.items()
         )
         groups.append(drawing.Group(heading, levels, brief=choice in brief))
-    columns = (frame[name].to_numpy() for name in ("estimate", "ci_low", "ci_high"))
     return drawing.Curve(
-        *columns,
+        estimate=frame["estimate"].to_numpy(),
+        ci_low=frame["ci_low"].to_numpy(),
+        ci_high=frame["ci_high"].to_numpy(),
         main=int(np.flatnonzero(frame["main"])[0]),
         threshold=entry.threshold.value,
         groups=tuple(groups),
@@ -549,9 +549,9 @@ def curve(sets: list[Set], estimand_id: str) -> Html:
         alt=drawing.alt_curve(drawn, title, said),
         caption=f"{title}: every defensible analysis, sorted by its estimate and put "
         "into columns of equal number. Above: median estimate of a column (short line) and the "
-        "median limits of its intervals. Below: where the analyses are that use a choice, and their "
-        "share of all; one analysis can stand for several levels of a choice that leave the same "
-        f"trials. On a narrow screen only the {BRIEF} choices that move the estimate most are "
+        "median limits of its intervals. Below: where the analyses that use a choice lie, and "
+        "their share of all; one analysis can stand for several levels of a choice that leave the "
+        f"same trials. On a narrow screen only the {BRIEF} choices that move the estimate most are "
         "drawn; the table has them all.",
         name=f"{entry.target.id}-specifications",
     )

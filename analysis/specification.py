@@ -494,8 +494,8 @@ def analyses(
     for k in sorted({len(events) for events, _ in counts}):
         same = [key for key in counts if len(key[0]) == k]
         for method in asked:
-            # those that are not vectorized are handed out in small pieces
-            step = 10 if method.model in ("bayes", "beta-binomial") else 1000
+            # what takes longest is handed out in small pieces
+            step = {"beta-binomial": 10, "bayes": 50}.get(method.model, 1000)
             tasks += [(method, same[i : i + step]) for i in range(0, len(same), step)]
     found: dict[tuple[str, str], Analysis] = {}
     for done, ((method, keys), made) in enumerate(zip(tasks, _run(tasks, jobs), strict=True), 1):

@@ -286,7 +286,8 @@ def _shapes(axes: Axes, shapes: Sequence[Sequence[tuple[float, float]]], color: 
     for outline in shapes:
         if outline:
             points += [*outline, outline[0]]
-            codes += [Path.MOVETO, *[Path.LINETO] * (len(outline) - 1), Path.CLOSEPOLY]
+            between = [int(Path.LINETO)] * (len(outline) - 1)
+            codes += [int(Path.MOVETO), *between, int(Path.CLOSEPOLY)]
     if points:
         patch = PathPatch(
             Path(points, codes), facecolor=THEME[color], linewidth=0, clip_on=False, zorder=2
