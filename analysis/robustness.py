@@ -39,6 +39,7 @@ __all__ = [
     "cumulative",
     "influence",
     "leave_one_out",
+    "subsets_together",
 ]
 
 
@@ -705,13 +706,14 @@ class Subsets:
     members : numpy.ndarray of bool, shape (S, k)
         Trials in each subset.
     size : numpy.ndarray of int, shape (S,)
-    estimate, ci_low, ci_high, tau2 : numpy.ndarray, shape (S,)
+    estimate, ci_low, ci_high, pi_low, pi_high, tau2 : numpy.ndarray, shape (S,)
         Proportion scale, and tau2 on the link scale. Where ``estimable`` is False (no finite
         pooled mean) the estimate is the limit 0 or 1 if there is one, else missing (NaN); tau2
-        is missing there.
+        is missing there. A prediction interval that does not exist is missing too.
     estimable : numpy.ndarray of bool, shape (S,)
     exhaustive : bool
-        Whether these are all subsets of the allowed sizes.
+        Whether these are all subsets of the allowed sizes, by size and then in the order of the
+        members.
     """
 
     model: str
@@ -721,6 +723,8 @@ class Subsets:
     estimate: np.ndarray
     ci_low: np.ndarray
     ci_high: np.ndarray
+    pi_low: np.ndarray
+    pi_high: np.ndarray
     tau2: np.ndarray
     estimable: np.ndarray
     exhaustive: bool
@@ -731,10 +735,10 @@ class Subsets:
         return self.members[:, position]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per subset: ``size, estimate, ci_low, ci_high, tau2, estimable``."""
+        """One row per subset: ``size``, the values, ``estimable``."""
         import pandas as pd
 
-        names = ("size", "estimate", "ci_low", "ci_high", "tau2", "estimable")
+        names = ("size", *_SUBSET_VALUES, "estimable")
         return pd.DataFrame({name: getattr(self, name) for name in names})
 
 
@@ -779,39 +783,124 @@ def all_subsets(
     count = sum(math.comb(k, size) for size in range(min_size, k + 1))
     exhaustive = count <= max_subsets
     if exhaustive:
-        members = np.zeros((count, k), dtype=bool)
-        row = 0
-        for size in range(min_size, k + 1):
-            for take in combinations(range(k), size):
-                members[row, take] = True
-                row += 1
+        members = _all_members(k, min_size)
     else:
         members = _draw_subsets(k, min_size, max_subsets, seed)
-    size = members.sum(axis=1)
-    estimate, low, high, tau2 = (np.full(size.size, np.nan) for _ in range(4))
-    for s in np.unique(size):
-        rows = np.flatnonzero(size == s)
-        index = np.array([np.flatnonzero(members[r]) for r in rows])
-        got = _many(x[index], n[index], model, interval, options)
-        estimate[rows], low[rows], high[rows], tau2[rows] = got
-    estimable = ~np.isnan(tau2) if model != "beta-binomial" else ~np.isnan(estimate)
+    (values,) = _pool_sets([(x, n, members)], model, interval, options)
     notes = []
     if not exhaustive:
-        notes.append(f"{size.size} of {count} subsets, drawn at random with seed {seed}.")
-    if not estimable.all():
-        notes.append(
-            f"{int(np.count_nonzero(~estimable))} subset(s) have no finite pooled mean: all trials "
-            "at 0, all at 1, or all at either."
+        notes.append(f"{len(members)} of {count} subsets, drawn at random with seed {seed}.")
+    return _subsets(model, names, members, values, exhaustive, notes)
+
+
+def subsets_together(
+    sets: Sequence[tuple[Any, Any]],
+    model: str = "glmm",
+    *,
+    min_sizes: Sequence[int],
+    interval: str = "wald",
+    **options: Any,
+) -> list[Subsets]:
+    """Pool every subset of several sets of trials, as :func:`all_subsets` does one by one.
+
+    Subsets of the same size are pooled in one call, whichever set they come from, which takes a
+    fraction of the time.
+
+    Parameters
+    ----------
+    sets : sequence of (array_like of int (k,), array_like of int (k,))
+        Events and totals of each set; k may differ.
+    min_sizes : sequence of int
+        Smallest subset of each set, 2 or more.
+    model, interval, **options
+        As in :func:`all_subsets`.
+
+    Returns
+    -------
+    list of Subsets
+        One per set.
+
+    Raises
+    ------
+    ValueError
+        A set of fewer than two trials, sizes that do not fit, or what ``pool_many`` refuses.
+    """
+    if len(min_sizes) != len(sets):
+        raise ValueError(f"min_sizes must have one size per set ({len(sets)})")
+    jobs = []
+    for (events, total), least in zip(sets, min_sizes, strict=True):
+        x, n = check_counts(events, total)
+        if not 2 <= least <= x.size:
+            raise ValueError(f"a smallest size of {least} does not fit {x.size} trial(s)")
+        jobs.append((x, n, _all_members(x.size, least)))
+    made = _pool_sets(jobs, model, interval, options)
+    return [
+        _subsets(model, _names(None, x.size), members, values, True, [])
+        for (x, _, members), values in zip(jobs, made, strict=True)
+    ]
+
+
+def _all_members(k: int, min_size: int) -> np.ndarray:
+    rows = []
+    for size in range(min_size, k + 1):
+        index = np.array(list(combinations(range(k), size)))
+        part = np.zeros((len(index), k), dtype=bool)
+        np.put_along_axis(part, index, True, axis=1)
+        rows.append(part)
+    return np.concatenate(rows)
+
+
+def _pool_sets(
+    jobs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    model: str,
+    interval: str,
+    options: dict[str, Any],
+) -> list[dict[str, np.ndarray]]:
+    """Values of every subset of several sets (events, total, members), size by size."""
+    values = [
+        {name: np.full(len(members), np.nan) for name in _SUBSET_VALUES} for *_, members in jobs
+    ]
+    sizes = [members.sum(axis=1) for *_, members in jobs]
+    for size in np.unique(np.concatenate(sizes)):
+        where = [np.flatnonzero(found == size) for found in sizes]
+        index = [
+            np.nonzero(members[rows])[1].reshape(len(rows), size)
+            for (*_, members), rows in zip(jobs, where, strict=True)
+        ]
+        x, n = (
+            np.concatenate([job[which][take] for job, take in zip(jobs, index, strict=True)])
+            for which in (0, 1)
         )
+        made = _many(x, n, model, interval, options)
+        start = 0
+        for rows, put in zip(where, values, strict=True):
+            for name in _SUBSET_VALUES:
+                put[name][rows] = made[name][start : start + len(rows)]
+            start += len(rows)
+    return values
+
+
+def _subsets(
+    model: str,
+    names: tuple[str, ...],
+    members: np.ndarray,
+    values: dict[str, np.ndarray],
+    exhaustive: bool,
+    notes: list[str],
+) -> Subsets:
+    estimable = ~np.isnan(values["estimate" if model == "beta-binomial" else "tau2"])
+    if not estimable.all():
+        notes = [
+            *notes,
+            f"{int(np.count_nonzero(~estimable))} subset(s) have no finite pooled mean: all trials "
+            "at 0, all at 1, or all at either.",
+        ]
     return Subsets(
         model=model,
         labels=names,
         members=members,
-        size=size,
-        estimate=estimate,
-        ci_low=low,
-        ci_high=high,
-        tau2=tau2,
+        size=members.sum(axis=1),
+        **values,
         estimable=estimable,
         exhaustive=exhaustive,
         notes=tuple(notes),
@@ -833,23 +922,18 @@ def _draw_subsets(k: int, min_size: int, count: int, seed: int) -> np.ndarray:
     return np.array(out)
 
 
-def _many(x: np.ndarray, n: np.ndarray, model: str, interval: str, options: dict[str, Any]):
-    """estimate, ci_low, ci_high, tau2 of each row; NaN where a value does not exist."""
-    names = ("estimate", "ci_low", "ci_high", "tau2")
-    if model not in ("beta-binomial", "bayes"):
-        from analysis.pooling import pool_many
+_SUBSET_VALUES = ("estimate", "ci_low", "ci_high", "pi_low", "pi_high", "tau2")
 
-        if model == "glmm":
-            options = {"tau2_interval": False, **options}
-        many = pool_many(x, n, model=model, interval=interval, **options)
-        return tuple(np.asarray(getattr(many, name), dtype=float) for name in names)
+
+def _many(
+    x: np.ndarray, n: np.ndarray, model: str, interval: str, options: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """The values of each row; NaN where a value does not exist."""
+    from analysis.pooling import pool_many
+
     if model == "bayes":
         interval = "credible"
-    out = np.full((4, x.shape[0]), np.nan)
-    for i in range(x.shape[0]):
-        fit = pool(x[i], n[i], model, interval=interval, **options)
-        for j, name in enumerate(names):
-            value = getattr(fit, name)
-            if value is not None:
-                out[j, i] = value
-    return tuple(out)
+    elif model == "glmm":
+        options = {"tau2_interval": False, **options}
+    many = pool_many(x, n, model=model, interval=interval, **options)
+    return {name: np.asarray(getattr(many, name), dtype=float) for name in _SUBSET_VALUES}

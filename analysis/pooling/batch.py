@@ -150,7 +150,7 @@ def pool_many(
             made = _normal(x[part], n[part], model, interval, level, transform, add, to, ft_n)
             for name, values in made.items():
                 out[name][part] = values
-    elif model == "bayes" and likelihood == "binomial" and min(k, b - 1) > 1 and suits(n, level):
+    elif model == "bayes" and likelihood == "binomial" and k > 1 and suits(n, level):
         out |= _bayes(x, n, level, tau_scale, mu_scale)
     else:
         for i in range(b):

@@ -686,9 +686,11 @@ def profile_limits(
             return rules(rows[index])
 
         limit[rows], good[rows] = _joint(part, peak, fewer, side, mu, p.v)
-    for i in np.flatnonzero(~good):
-        one = np.array([i])
-        limit[i] = _bracketed(trials.take(one), top.take(one), rules(one), side)
+    rows = np.flatnonzero(~good)
+    if rows.size:
+        limit[rows] = _bracketed(
+            trials.take(rows), top.take(rows), lambda index: rules(rows[index]), side
+        )
     return limit
 
 
@@ -751,37 +753,55 @@ def _only_maximum(trials, mu, v, grid) -> np.ndarray:
     )
 
 
-def _bracketed(trials: quad.Trials, top: Maxima, rule: Rule, side: int) -> float:
-    """One limit by bracketing, with the global maximum over tau2 at every step."""
-    center, best = float(top.best.mu[0]), float(top.best.value[0])
-    if abs(center) >= MU_CAP:
-        return side * np.inf
+def _bracketed(
+    trials: quad.Trials, top: Maxima, rules: Callable[[np.ndarray], Rule], side: int
+) -> np.ndarray:
+    """Limits by bracketing, with the global maximum over tau2 at every step."""
+    center, best = top.best.mu, top.best.value
+    limit = np.full(center.size, side * np.inf)
 
-    def excess(mu: float):
-        p = best_tau2(trials, np.array([mu]), top.grid)
-        drop, _ = rule(p.v)
-        return float(p.value[0] - best + drop[0]), float(p.g_mu[0])
+    def excess(index: np.ndarray, mu: np.ndarray):
+        p = best_tau2(trials.take(index), mu, top.grid[index])
+        drop, _ = rules(index)(p.v)
+        return p.value - best[index] + drop, p.g_mu
 
-    inside, step = center, 0.5 / np.sqrt(-float(top.best.h_mu_mu[0]))
-    while True:
-        outside = float(np.clip(center + side * step, -MU_CAP, MU_CAP))
-        f, slope = excess(outside)
-        if f < 0:
-            break
-        if abs(outside) >= MU_CAP or outside == inside:
-            return side * np.inf
-        inside, step = outside, 1.6 * step
-    mu = outside
+    # go out until the profile has dropped far enough
+    inside, outside = center.copy(), center.copy()
+    f, slope = np.empty(center.size), np.empty(center.size)
+    step = 0.5 / np.sqrt(-top.best.h_mu_mu)
+    found = []
+    active = np.flatnonzero(np.abs(center) < MU_CAP)
+    while active.size:
+        outside[active] = np.clip(center[active] + side * step[active], -MU_CAP, MU_CAP)
+        f[active], slope[active] = excess(active, outside[active])
+        reached = f[active] < 0
+        found.append(active[reached])
+        stuck = (np.abs(outside[active]) >= MU_CAP) | (outside[active] == inside[active])
+        active = active[~reached & ~stuck]
+        inside[active] = outside[active]
+        step[active] *= 1.6
+    # then Newton's steps, halving the bracket where they leave it
+    active = np.concatenate([np.empty(0, dtype=int), *found])
+    mu = outside.copy()
     for _ in range(200):
-        new = mu - f / slope if slope * side < 0 else np.inf
-        if not min(inside, outside) < new < max(inside, outside):
-            new = 0.5 * (inside + outside)
-        if abs(new - mu) < 1e-11 * (1.0 + abs(mu)) or abs(outside - inside) < 1e-12:
+        if active.size == 0:
             break
-        mu = new
-        f, slope = excess(mu)
-        inside, outside = (inside, mu) if f < 0 else (mu, outside)
-    return float(new)
+        m, low, high = mu[active], inside[active], outside[active]
+        falls = slope[active] * side < 0
+        new = np.where(falls, m - f[active] / np.where(falls, slope[active], 1.0), np.inf)
+        fits = (np.minimum(low, high) < new) & (new < np.maximum(low, high))
+        new = np.where(fits, new, 0.5 * (low + high))
+        limit[active] = new
+        done = (np.abs(new - m) < 1e-11 * (1.0 + np.abs(m))) | (np.abs(high - low) < 1e-12)
+        active, new = active[~done], new[~done]
+        if active.size == 0:
+            break
+        mu[active] = new
+        f[active], slope[active] = excess(active, new)
+        over = f[active] < 0
+        outside[active] = np.where(over, new, outside[active])
+        inside[active] = np.where(over, inside[active], new)
+    return limit
 
 
 def tau2_limits(trials: quad.Trials, top: Maxima, drop: float, side: int) -> np.ndarray:

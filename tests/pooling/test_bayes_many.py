@@ -107,8 +107,6 @@ def test_what_does_not_suit_a_shared_grid_is_fitted_one_by_one():
     batch = pool_many(events, total, "bayes", tau_scale=2.0)
     fit = pool(events[0], total[0], "bayes", tau_scale=2.0)
     assert batch.estimate[0] == fit.estimate
-    one = pool_many(events[:1] // 100, total[:1] // 100, "bayes")
-    assert one.estimate[0] == pool([9, 7], [10, 10], "bayes").estimate
     single = pool_many([[1], [2], [3]], [5], "bayes")
     assert list(single.status) == ["one trial"] * 3
     assert np.isnan(single.estimate).all()
