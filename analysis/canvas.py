@@ -19,6 +19,7 @@ __all__ = [
     "finish",
     "longest_word",
     "shape",
+    "shapes",
     "stroke",
     "text_width",
     "wrap",
@@ -175,6 +176,40 @@ def shape(
     patch = Polygon(
         list(points),
         closed=True,
+        facecolor=THEME[fill],
+        edgecolor="none" if edge is None else THEME[edge],
+        linewidth=0 if edge is None else width,
+        joinstyle="miter",
+        clip_on=False,
+        zorder=order,
+    )
+    if name:
+        patch.set_gid(f"ev:{name}")
+    axes.add_patch(patch)
+
+
+def shapes(
+    axes: Axes,
+    polygons: Sequence[Sequence[tuple[float, float]]],
+    *,
+    fill: str,
+    edge: str | None = None,
+    width: float = 1.6,
+    name: str | None = None,
+    order: float = 4.0,
+) -> None:
+    """Draw many polygons of one look as one path; none is allowed."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    if not polygons:
+        return
+    vertices, codes = [], []
+    for points in polygons:
+        vertices += [*points, points[0]]
+        codes += [Path.MOVETO, *[Path.LINETO] * (len(points) - 1), Path.CLOSEPOLY]
+    patch = PathPatch(
+        Path(vertices, codes),
         facecolor=THEME[fill],
         edgecolor="none" if edge is None else THEME[edge],
         linewidth=0 if edge is None else width,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from analysis.canvas import balanced, canvas, finish, shape, stroke, text_width, wrap, write
+from analysis.labels import Box, place
 from analysis.rowplot import Layout
 from analysis.style import NARROW, SMALL, TEXT, WIDE, rc
 from analysis.wording import ci, listing, number, pct, plain
@@ -129,39 +130,6 @@ _TEXT_COLOR: dict[Kind, str] = {
     "subset": "muted",
     "pooled": "ink",
 }
-
-Box = tuple[float, float, float, float]
-
-
-def _meets(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _place(
-    x: float,
-    y: float,
-    blocks: Sequence[Sequence[str]],
-    taken: Sequence[Box],
-    inside: Box,
-    *,
-    leftward: bool,
-) -> tuple[Sequence[str], Box]:
-    """Lines and box of a label beside a mark: free of other marks, near, on its own side."""
-    found: list[tuple[float, Sequence[str], Box]] = []
-    for narrow, lines in enumerate(blocks):
-        width, height = max(text_width(line, SMALL) for line in lines), 14.0 * len(lines)
-        for lift in (0.0, -14.0, 14.0, -28.0, 28.0, -44.0, 44.0, -60.0, 60.0):
-            top = y - height / 2 + lift
-            for on_left in (False, True):
-                left = x - 11 - width if on_left else x + 11
-                box = (left, top, left + width, top + height)
-                cost = abs(lift) + 6 * narrow + 25 * (on_left != leftward)
-                cost += 1000 * sum(_meets(box, other) for other in taken)
-                cost += 5000 * (box[0] < inside[0] or box[2] > inside[2])
-                cost += 5000 * (box[1] < inside[1] or box[3] > inside[3])
-                found.append((cost, lines, box))
-    _, lines, box = min(found, key=lambda entry: entry[0])
-    return lines, box
 
 
 def landmark_plot(strips: Sequence[Strip], *, layout: Layout = "wide") -> Figure:
@@ -313,7 +281,7 @@ def _strip(
             blocks = [balanced(text, 170.0, SMALL), wrap(text, 100.0, SMALL)]
         else:
             continue
-        lines, box = _place(
+        lines, box = place(
             x, y_of(point.rate), blocks, taken, inside, leftward=id(point) in leftmost
         )
         taken.append((box[0] - 5, box[1], box[2] + 5, box[3]))
