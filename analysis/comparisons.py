@@ -639,7 +639,8 @@ def variations(dataset: Dataset, found: Outcome) -> list[Variation]:
     -------
     list of Variation
         The main analysis first; the least and the greatest odds ratio with one trial left out
-        last. Empty without a test, or where more than two groups are tested.
+        last, unless the odds ratio is 0 or infinite. Empty without a test, or where more than
+        two groups are tested.
     """
     if len(found.tested) != 2 or not found.contrasts:
         return []
@@ -654,6 +655,8 @@ def variations(dataset: Dataset, found: Outcome) -> list[Variation]:
         other = other[other["level"].isin(found.tested)]
         if _counts(other) != _counts(rows):
             made.append(_refit(scenario.label, found.tested, other))
+    if not 0 < main.odds_ratio < math.inf:  # one group without a finite logit: no range to show
+        return made
     dropped = [
         _refit(f"Without {label}", found.tested, rows.drop(index=at))
         for at, label in zip(rows.index, rows["label"], strict=True)
