@@ -27,10 +27,10 @@ DataOption = Annotated[
 ]
 
 
-def fail(message: str) -> typer.Exit:
+def fail(message: str, code: int = 1) -> typer.Exit:
     """Print a message to standard error and return the exit to raise."""
     print(message, file=sys.stderr)
-    return typer.Exit(1)
+    return typer.Exit(code)
 
 
 def _load(data: Path) -> Any:
@@ -177,15 +177,44 @@ def estimates_command(
     write: Annotated[
         bool, typer.Option("--write", help="Pin the recomputed estimates in the data folder.")
     ] = False,
+    show_diff: Annotated[
+        bool, typer.Option("--diff", help="Say which estimates moved, by how much, and why.")
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="With --diff: what to compare with, a file like estimates.json or a version kept "
+            "in data/history, such as 1.0.0; the pinned estimates if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --diff: print the movements as JSON.")
+    ] = False,
     data: DataOption = DATA_DIR,
 ) -> None:
-    """Recompute every estimate and compare it with the pinned one; end with 1 if any moved."""
+    """Recompute every estimate and compare it with the pinned one.
+
+    End with 0 if every number agrees and with 1 if any differs. With --diff, end with 0 if no
+    estimate moved, with 1 if any moved, came in or went, and with 2 if there is nothing to compare
+    with: the file of --against is missing or damaged, or the options do not go together.
+    """
     from rich.console import Console
     from rich.progress import track
 
-    from analysis import publish
+    from analysis import diff, publish
     from analysis.estimands import estimands
 
+    if (against is not None or as_json) and not show_diff:
+        raise fail("--against and --json belong to --diff", code=2)
+    if show_diff and write:
+        raise fail("--diff compares and --write pins; give one of them", code=2)
+    before: list[dict[str, Any]] = []
+    if show_diff:
+        try:
+            before = diff.earlier(against, data)
+        except ValueError as error:
+            raise fail(str(error), code=2) from None
     dataset = _load(data)
     console = Console(stderr=True)
     steps = track(
@@ -195,6 +224,25 @@ def estimates_command(
     if write:
         for path in publish.write(entries, data):
             print(f"wrote {path}")
+        return
+    if show_diff:
+        found = diff.moved(before, entries)
+        if as_json:
+            print(json.dumps(diff.described(dataset, found), indent=1, ensure_ascii=False))
+        else:
+            for line in diff.lines(dataset, found):
+                print(line)
+            known = {entry["estimand_id"] for entry in before}
+            both = sum(entry["estimand_id"] in known for entry in entries)
+            shifted = sum(
+                change.before is not None and change.after is not None for change in found
+            )
+            print(
+                f"{shifted} of {both} estimates moved, {len(entries) - both} new, "
+                f"{len(known) - both} no longer asked"
+            )
+        if found:
+            raise typer.Exit(1)
         return
     moved = publish.compare(entries, data)
     for line in moved:

@@ -26,7 +26,11 @@ GENERATED = frozenset(
         "specifications.csv",
     }
 )
-"""Files in ``data/`` that are computed from the others, and so are no part of the data's digest."""
+"""Files in ``data/`` that are computed from the others, and so are no part of the data's digest.
+
+Nor is any folder in ``data/``: ``data/history/`` keeps the estimates of earlier versions, one file
+``estimates-<version>.json`` for each, as ``data/estimates.json`` was when the version was replaced.
+"""
 
 _IGNORED_DIRS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 
