@@ -35,6 +35,7 @@ TABLES = (
     "published_pools",
     "claims",
     "resolutions",
+    "appraisal",
 )
 PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
 # plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like;
@@ -59,6 +60,7 @@ NEEDED = {
     "total percent ci_low ci_high i2 q q_p model transform estimand_id locator note",
     "claims": "claim_id report_id locator claim kind check args",
     "resolutions": "finding_id resolution classification reason",
+    "appraisal": "cohort_id instrument item judgment basis report_id locator",
 }
 NEEDED_TYPE = {
     **dict.fromkeys(("events", "total", "n_enrolled", "n_infused", "n_evaluable"), "integer"),
@@ -67,6 +69,7 @@ NEEDED_TYPE = {
     "year": "integer",
     "k": "integer",
     "q": "number",
+    "item": "integer",
 }
 # what the schema must go on asking of those columns: the code relies on it
 KEYS = {
@@ -79,6 +82,7 @@ KEYS = {
     "published_pools": ["pool_id"],
     "claims": ["claim_id"],
     "resolutions": ["finding_id"],
+    "appraisal": ["cohort_id", "instrument", "item"],
 }
 REFERENCES = {
     "cohorts": {"report_id": "reports"},
@@ -87,6 +91,7 @@ REFERENCES = {
     "pipeline": {"report_id": "reports"},
     "published_pools": {"report_id": "reports", "outcome": "outcomes"},
     "claims": {"report_id": "reports"},
+    "appraisal": {"cohort_id": "cohorts", "report_id": "reports"},
 }
 FILLED = {
     "reports": "report_id citation kind",
@@ -99,6 +104,7 @@ FILLED = {
     "published_pools": "pool_id report_id outcome_label group_label disease kind locator",
     "claims": "claim_id report_id locator claim kind check args",
     "resolutions": "finding_id resolution reason",
+    "appraisal": "cohort_id instrument item judgment basis report_id locator",
 }
 LISTED = {
     "reports": "kind",
@@ -109,6 +115,7 @@ LISTED = {
     "published_pools": "kind",
     "claims": "kind",
     "resolutions": "resolution classification",
+    "appraisal": "instrument judgment",
 }
 FORMED = {
     "reports": "report_id doi",
@@ -136,6 +143,7 @@ LIMITED: dict[str, dict[str, tuple[float, float | None]]] = {
         **dict.fromkeys(("percent", "ci_low", "ci_high"), (0, 100)),
         "q": (0, None),
     },
+    "appraisal": {"item": (1, 10)},
 }
 # a spreadsheet program would run a text cell that starts so; numbers are typed by the schema
 FORMULA_START = re.compile(r"^[=+@\-\t\r]")
@@ -143,6 +151,8 @@ FORMULA_START = re.compile(r"^[=+@\-\t\r]")
 UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff]"
 )
+# items of each instrument of appraisal
+ITEMS = {"jbi-case-series": 10, "minors": 8}
 NO_FIGURE = {"not-found"}
 NEEDS_REASON = {"superseded", "disputed", "infeasible", "excluded", "not-found", "context"}
 EXPLAINED_ORIGIN = {"inferred"}
@@ -197,7 +207,7 @@ class Dataset:
     Attributes
     ----------
     reports, outcomes, cohorts, extraction, overlaps, pipeline : pandas.DataFrame
-    published_pools, claims, resolutions : pandas.DataFrame
+    published_pools, claims, resolutions, appraisal : pandas.DataFrame
         The tables, in file order, with the columns of the schema: integers as ``Int64``,
         numbers as ``float64``, text as ``string``; missing cells are missing values.
         ``extraction`` has one more column, ``percent_printed``: the percentage as text with
@@ -219,6 +229,7 @@ class Dataset:
     published_pools: pd.DataFrame
     claims: pd.DataFrame
     resolutions: pd.DataFrame
+    appraisal: pd.DataFrame
     version: str
     sha256: str
     schema: dict
@@ -584,6 +595,10 @@ def _check_rules(rows: dict[str, list[dict[str, str]]]) -> list[Finding]:
             if row[small] and row[large] and float(row[small]) > float(row[large]):
                 message = f"{row[small]} is above {large} {row[large]}"
                 findings.append(Finding("published_pools.csv", int(row["_row"]), small, message))
+    for row in rows["appraisal"]:
+        if int(row["item"]) > (most := ITEMS.get(row["instrument"], 0)):
+            message = f"{row['item']} is not among the {most} items of {row['instrument']}"
+            findings.append(Finding("appraisal.csv", int(row["_row"]), "item", message))
     return findings
 
 

@@ -913,6 +913,7 @@ SHOWN = {
     "resolutions": ("can-these-numbers-be-right",),
     "published_pools": ("published-pools",),
     "pipeline": (),
+    "appraisal": ("appraisal",),
 }
 
 

@@ -146,6 +146,17 @@ NEW_ROWS: dict[str, list[dict[str, str]]] = {
             "reason": "Nobody has read it.",
         }
     ],
+    "appraisal": [
+        {
+            "cohort_id": "zz-new",
+            "instrument": "minors",
+            "item": "1",
+            "judgment": "yes",
+            "basis": "The abstract says so.",
+            "report_id": "zz-new",
+            "locator": "abstract",
+        }
+    ],
 }
 
 KNOWN = [table for table in TABLES if table in NEW_ROWS]
@@ -335,6 +346,7 @@ def test_any_changed_cell_changes_the_digest(package: Package, table: str) -> No
         "published_pools": "locator",
         "claims": "claim",
         "resolutions": "reason",
+        "appraisal": "basis",
     }
     package.set(table, columns[table], "something else")
     assert check(package.folder) == []
@@ -521,6 +533,8 @@ def test_every_reference_is_declared() -> None:
         ("published_pools", "report_id", "reports"),
         ("published_pools", "outcome", "outcomes"),
         ("claims", "report_id", "reports"),
+        ("appraisal", "cohort_id", "cohorts"),
+        ("appraisal", "report_id", "reports"),
     }
 
 
@@ -609,6 +623,15 @@ def test_labels_are_short(package: Package, table: str, column: str) -> None:
     finding = only_finding(package)
     assert where(finding) == (f"{table}.csv", package.last(table), column)
     assert finding.message == "is longer than 120 characters"
+
+
+def test_an_item_beyond_the_instrument_is_refused(package: Package) -> None:
+    package.set("appraisal", "item", "9")
+    finding = only_finding(package)
+    assert where(finding) == ("appraisal.csv", package.last("appraisal"), "item")
+    assert finding.message == "9 is not among the 8 items of minors"
+    package.set("appraisal", "instrument", "jbi-case-series")
+    assert check(package.folder) == []
 
 
 # --- rows that contradict themselves -------------------------------------------------------------
@@ -1062,6 +1085,7 @@ FREE_TEXT = {
     "published_pools": ["outcome_label", "group_label", "disease", "model", "locator", "note"],
     "claims": ["claim", "locator"],
     "resolutions": ["reason"],
+    "appraisal": ["basis", "locator"],
 }
 
 
