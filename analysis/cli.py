@@ -140,13 +140,13 @@ def specifications_command(
     if write and sample is not None:
         raise fail("--write needs every result; leave out --sample")
     dataset = _load(data)
+    try:
+        frame = None if write else specification_files.read(data)
+    except ValueError as error:
+        raise fail(str(error)) from None
     sets = specification_files.row_sets(dataset)
-    if sample is not None:
-        try:
-            frame = specification_files.read(data)
-            drawn, largest = specification_files.reproduce(frame, sample, seed=0)
-        except ValueError as error:
-            raise fail(str(error)) from None
+    if frame is not None and sample is not None:
+        drawn, largest = specification_files.reproduce(frame, sample, seed=0)
         moved = specification_files.compare(sets, (), data, all_results=False)
         if largest > specification_files.SAME:
             moved.append(f"a result differs by {largest:.5f} from the pinned one")

@@ -380,11 +380,11 @@ def row_sets(dataset: Dataset, target: Estimand) -> tuple[Rows, ...]:
 def _restricted(dataset: Dataset, target: Estimand, sources: str) -> Dataset:
     """Keep documents of some kinds; a count that a better source replaced is in use again."""
     kinds = SOURCES[sources]
-    if kinds is None:
-        return dataset
-    about = dataset.reports.set_index("report_id")
     table = dataset.extraction
     table = table[table["outcome"] == target.outcome]
+    if kinds is None:
+        return replace(dataset, extraction=table)
+    about = dataset.reports.set_index("report_id")
     table = table[table["report_id"].map(about["kind"]).isin(kinds)].copy()
     usable = table[table["events"].notna() & table["status"].isin(["used", "superseded"])]
     usable = usable.assign(
