@@ -125,7 +125,14 @@ class Posterior:
 
     def mu_quantile(self, prob: float) -> float:
         """Quantile of mu, logit scale."""
-        return _invert(self.mu_cdf, prob, self._mu_range())
+        return _invert(self.mu_cdf, prob, self._mu_range(), self._rough()[:2])
+
+    def _rough(self) -> tuple[float, float, float]:
+        """Mean and standard deviation of mu, and root mean square of tau (logit scale)."""
+        mean = float((self.mass * self.mu).sum())
+        variance = float((self.mass * (self.mu - mean) ** 2).sum())
+        square = float((self.mass.sum(axis=1) * self.tau**2).sum())
+        return mean, math.sqrt(variance), math.sqrt(square)
 
     def _mu_range(self) -> tuple[float, float]:
         return float(self.mu.min()), float(self.mu.max())
@@ -199,7 +206,13 @@ class Posterior:
 
     def marginal_quantile(self, prob: float) -> float:
         """Quantile of the population-averaged proportion."""
-        return float(special.expit(_invert(self._marginal_logit_cdf, prob, self._mu_range())))
+        mean, sd, tau = self._rough()
+        # averaging over trials draws a logit toward zero (Zeger, Liang and Albert 1988,
+        # doi:10.2307/2531734)
+        shrink = 1.0 / math.sqrt(1.0 + 0.346 * tau * tau)
+        near = (mean * shrink, sd * shrink)
+        value = _invert(self._marginal_logit_cdf, prob, self._mu_range(), near)
+        return float(special.expit(value))
 
     # -- next trial -------------------------------------------------------------------------
     def next_logit_cdf(self, value: float) -> float:
@@ -228,7 +241,9 @@ class Posterior:
         """Quantile of the next trial's true proportion."""
         low, high = self._mu_range()
         reach = 9.0 * float(self.tau[-1])
-        value = _invert(self.next_logit_cdf, prob, (low - reach, high + reach))
+        mean, sd, tau = self._rough()
+        near = (mean, math.hypot(sd, tau))
+        value = _invert(self.next_logit_cdf, prob, (low - reach, high + reach), near)
         return float(special.expit(value))
 
     def expectation(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
@@ -258,12 +273,39 @@ def _clip(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
-def _invert(cdf: Callable[[float], float], prob: float, bracket: tuple[float, float]) -> float:
-    from scipy.optimize import brentq
+def _invert(
+    cdf: Callable[[float], float],
+    prob: float,
+    bracket: tuple[float, float],
+    near: tuple[float, float] | None = None,
+) -> float:
+    """Solve ``cdf(x) = prob`` in a bracket.
 
+    ``near`` is a mean and a standard deviation that the distribution has roughly. On the scale of
+    normal quantiles its distribution function is then nearly a straight line, and the secant
+    method needs few steps; where it leaves the bracket, Brent's method takes over.
+    """
     if not 0.0 < prob < 1.0:
         raise ValueError(f"a quantile needs a probability strictly between 0 and 1, got {prob!r}")
     low, high = bracket  # wide by construction: the density outside is below exp(-37)
+    target = float(special.ndtri(prob))
+    if near is not None and near[1] > 0.0:
+        x, slope, before = near[0] + target * near[1], near[1], (0.0, 0.0)
+        for turn in range(25):
+            if not low < x < high:
+                break
+            z = float(special.ndtri(cdf(x)))
+            if not math.isfinite(z):
+                break
+            if turn and z != before[1]:
+                slope = (x - before[0]) / (z - before[1])
+            step = (target - z) * slope
+            before = (x, z)
+            x += step
+            if abs(step) < 1e-9 * (1.0 + abs(x)):
+                return x
+    from scipy.optimize import brentq
+
     return float(brentq(lambda x: cdf(x) - prob, low, high, xtol=1e-13, rtol=1e-13))
 
 
