@@ -16,9 +16,11 @@ and moments agree to 1e-11.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -452,6 +454,62 @@ def _moments(post: Posterior, function: Callable[..., np.ndarray]) -> tuple[floa
     return mean, math.sqrt(second)
 
 
+# A book asks for the same posterior on many pages; each takes a tenth of a second.
+@lru_cache(maxsize=256)
+def _solved(
+    events: tuple[int, ...],
+    total: tuple[int, ...],
+    kind: str,
+    tau_scale: float,
+    mu_scale: float,
+    level: float,
+) -> tuple[Posterior, dict[str, Any], np.ndarray]:
+    """Posterior, its summaries (the ``details`` of a fit) and each trial's weight."""
+    x, n = np.array(events, dtype=np.int64), np.array(total, dtype=np.int64)
+    y, v = effect_sizes(x, n, "logit")
+    trials = prepare(x, n)
+    lik = _binomial_likelihood(trials) if kind == "glmm" else _normal_likelihood(y, v)
+    start = float(np.average(y, weights=1.0 / (v + 1.0)))
+    post = _posterior(lik, start, math.sqrt(float(v.min())), tau_scale, mu_scale)
+
+    def rate_at(m: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return special.expit(m) + 0.0 * t
+
+    average = special.expit(post.average_logit)
+    next_square = _next_second_moment(post)
+    mean_average = float((post.mass * average).sum())
+    sd_average = math.sqrt(float((post.mass * (average - mean_average) ** 2).sum()))
+    tau_mean = post.tau_mean()
+    tau_sd = math.sqrt(max(0.0, post.expectation(lambda m, t: t * t + 0.0 * m) - tau_mean**2))
+    details: dict[str, Any] = {
+        "likelihood": "binomial" if kind == "glmm" else "normal, known variances",
+        "tau_scale": tau_scale,
+        "mu_scale": mu_scale,
+        "prior": f"mu normal(0, {mu_scale:g}), tau half-normal({tau_scale:g}), logit scale",
+        "log_evidence": post.log_evidence,
+        "mu": _summary(*_moments(post, lambda m, t: m + 0.0 * t), post.mu_quantile, level),
+        "tau": _summary(tau_mean, tau_sd, post.tau_quantile, level),
+        "marginal": _summary(mean_average, sd_average, post.marginal_quantile, level),
+        "next_rate": _summary(
+            mean_average,
+            math.sqrt(max(0.0, next_square - mean_average**2)),
+            post.next_rate_quantile,
+            level,
+        ),
+        "tau2_ci_method": "equal-tailed credible interval of tau, squared",
+        "pi_method": "posterior predictive distribution of the next trial's true proportion",
+    }
+    mean, sd = _moments(post, rate_at)
+    details["proportion"] = {"mean": mean, "sd": sd} | {
+        name: float(special.expit(details["mu"][name])) for name in ("median", "low", "high")
+    }
+    mu, tau = details["mu"]["median"], details["tau"]["median"]
+    info = 1.0 / (v + tau**2)
+    if kind == "glmm":
+        info = -derivatives(trials, mu, tau**2).mu_mu
+    return post, details, info / info.sum()
+
+
 def fit_bayes(
     events: Any,
     total: Any,
@@ -521,49 +579,14 @@ def fit_bayes(
     mu_scale = check_positive(mu_scale, "mu_scale")
     rates = [_check_rate(rate) for rate in thresholds]
     k = x.size
-    y, v = effect_sizes(x, n, "logit")
-    trials = prepare(x, n)
-    lik = _binomial_likelihood(trials) if kind == "glmm" else _normal_likelihood(y, v)
-    start = float(np.average(y, weights=1.0 / (v + 1.0)))
-    post = _posterior(lik, start, math.sqrt(float(v.min())), tau_scale, mu_scale)
-
-    def rate_at(m: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return special.expit(m) + 0.0 * t
-
-    average = special.expit(post.average_logit)
-    next_square = _next_second_moment(post)
-    mean_average = float((post.mass * average).sum())
-    sd_average = math.sqrt(float((post.mass * (average - mean_average) ** 2).sum()))
-    tau_mean = post.tau_mean()
-    tau_sd = math.sqrt(max(0.0, post.expectation(lambda m, t: t * t + 0.0 * m) - tau_mean**2))
-    details: dict[str, Any] = {
-        "likelihood": "binomial" if kind == "glmm" else "normal, known variances",
-        "tau_scale": tau_scale,
-        "mu_scale": mu_scale,
-        "prior": f"mu normal(0, {mu_scale:g}), tau half-normal({tau_scale:g}), logit scale",
-        "log_evidence": post.log_evidence,
-        "mu": _summary(*_moments(post, lambda m, t: m + 0.0 * t), post.mu_quantile, level),
-        "tau": _summary(tau_mean, tau_sd, post.tau_quantile, level),
-        "marginal": _summary(mean_average, sd_average, post.marginal_quantile, level),
-        "next_rate": _summary(
-            mean_average,
-            math.sqrt(max(0.0, next_square - mean_average**2)),
-            post.next_rate_quantile,
-            level,
-        ),
-        "tau2_ci_method": "equal-tailed credible interval of tau, squared",
-        "pi_method": "posterior predictive distribution of the next trial's true proportion",
-    }
-    details["proportion"] = _summary(
-        *_moments(post, rate_at), lambda prob: float(special.expit(post.mu_quantile(prob))), level
+    post, details, weight = _solved(
+        tuple(x.tolist()), tuple(n.tolist()), kind, tau_scale, mu_scale, level
     )
+    details = copy.deepcopy(details)
+    mu, tau = details["mu"]["median"], details["tau"]["median"]
     if rates:
         details["prob_next_exceeds"] = {f"{r:g}": 1.0 - post.next_rate_cdf(r) for r in rates}
     own = wilson(x, n, level)
-    mu, tau = details["mu"]["median"], details["tau"]["median"]
-    info = 1.0 / (v + tau**2)
-    if kind == "glmm":
-        info = -derivatives(trials, mu, tau**2).mu_mu
     base: dict[str, Any] = {
         "model": "bayes",
         "transform": "logit",
@@ -576,7 +599,7 @@ def fit_bayes(
         "study_estimate": x / n,
         "study_ci_low": own[0],
         "study_ci_high": own[1],
-        "weight": info / info.sum(),
+        "weight": weight.copy(),
         "details": details,
         "posterior": post,
     }
@@ -599,6 +622,7 @@ def fit_bayes(
     if k < 5:
         notes.append("With fewer than five trials the prior of tau weighs in the intervals.")
     q = saturated_statistic(x, n)
+    _, v = effect_sizes(x, n, "logit")
     s1, s2 = float((1.0 / v).sum()), float((1.0 / v**2).sum())
     typical = (k - 1) * s1 / (s1**2 - s2)
     return BayesFit(
