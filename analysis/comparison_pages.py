@@ -137,9 +137,7 @@ def section(found: Sequence[Outcome], forests: Sequence[str] = ("orr",)) -> Html
         parts.append(
             chapter.folded("Other models, other readings, one trial left out", firmness(found))
         )
-    parts.append(
-        chapter.folded("Each group on its own: intervals, prediction, spread", groups(found))
-    )
+    parts.append(chapter.folded("Each group: interval, prediction interval, spread", groups(found)))
     parts.append(trials(found))
     return Html("\n".join(part.source for part in parts))
 
@@ -335,25 +333,20 @@ def forest(one: Outcome) -> Html:
         for row in one.shared.itertuples(index=False)
     ]
     pooled = [f for f in one.groups.values() if f is not None and f.estimate is not None]
-    said = (
-        f"Diamond: each group pooled on its own, {wording.model_sentence(pooled[0])}. "
-        if pooled
-        else ""
-    )
+    said = f"Diamond: {wording.model_sentence(pooled[0])}. " if pooled else ""
+    if one.p is not None:
+        said = (
+            "Diamonds, test and odds ratio: one random-effects logistic model of the groups with "
+            "a common spread \u03c4 between trials; 95% CI: t(k\u2212groups). "
+        )
     said += "Bar: prediction interval. " if any(f.pi_low is not None for f in pooled) else ""
-    test = (
-        "The test and the odds ratio come from one model of the groups with a common spread "
-        "between trials; the intervals are for 95%."
-        if one.p is not None
-        else ""
-    )
     return figures.figure_block(
         figures.subgroup_forest,
         one.groups,
         test=tests,
         unpooled=unpooled,
         alt=figures.alt_subgroup_forest(one.groups, title, test=tests),
-        caption=f"{title}. Squares: trials with {wording.level(fit)} Wilson intervals. {said}{test}"
+        caption=f"{title}. Squares: trials with {wording.level(fit)} Wilson intervals. {said}"
         + (" Gray: in no group, or the same patients as a trial above." if unpooled else ""),
         name=f"{_name(one)}-forest",
         csv=_csv(one),
@@ -375,8 +368,8 @@ def overview(found: Sequence[Outcome]) -> Html:
         [(name, fit) for name, fit, _ in pairs],
         group=[of for _, _, of in pairs],
         alt=f"{target.label}, all outcomes. {' '.join(_said(one) for one in found)}",
-        caption=f"{target.label}: each group pooled on its own; beside the outcome the test "
-        "between the groups, where there are trials enough. The groups were not randomized.",
+        caption=f"{target.label}: every outcome by group; beside the outcome the test between the "
+        "groups, where there are trials enough. The groups were not randomized.",
         name=f"{target.id}-overview",
         csv=tables.fits_csv([(f"{of}: {name}", fit) for name, fit, of in pairs]),
     )
@@ -425,14 +418,17 @@ def _trend_said(one: Outcome, slope: Slope) -> str:
 
 
 def groups(found: Sequence[Outcome]) -> Html:
-    """Tabulate each group of each outcome, pooled on its own."""
+    """Tabulate each group of each outcome: interval, prediction interval, spread."""
     _check(found)
     rows = [(one, n, f) for one in found for n, f in one.groups.items() if f is not None]
     return tables.results_table(
         [(one.label, fit) for one, _, fit in rows],
-        f"{found[0].comparison.label}: each group pooled on its own",
+        f"{found[0].comparison.label}: the result of each group",
         id=f"{found[0].comparison.id}-groups",
         population=[name for _, name, _ in rows],
+        note="Groups of a tested outcome come from one model with a common \u03c4; any other group "
+        "is pooled on its own by the book\u2019s main analysis. The pages of the outcomes pool each "
+        "population on its own, so that their percentages can differ a little.",
     )
 
 
@@ -476,7 +472,7 @@ def differences(found: Sequence[Outcome]) -> Html:
     note = (
         f"Odds of each group over those of \u201c{reference}\u201d in the median trial, from one "
         "random-effects logistic model with a common spread between trials, by maximum "
-        "likelihood; its percentages can differ from those of a group pooled on its own. Interval "
+        "likelihood. Interval "
         "and p: t and F with as many degrees of freedom as trials less groups, because with so few "
         "trials the normal ones are too narrow. Permutations assign the groups to the trials in "
         "every way, or at random where that is too many. "

@@ -187,7 +187,7 @@ class Outcome:
     rows : pandas.DataFrame
         As in `Evidence`, with the columns ``level`` and ``value``; ordered by group.
     groups : dict of str to Fit or None
-        Each group pooled on its own by the book's main analysis, or None without a trial.
+        Result of each group, see `examine`; None without a trial.
     unplaced : pandas.DataFrame
         Cohorts of the population with a count whose group the sources do not state and which
         share no patients with a compared one.
@@ -389,9 +389,10 @@ def examine(
 ) -> Outcome:
     """Compare the groups of one outcome.
 
-    Each group is pooled on its own. The test and the differences come from one binomial-normal
-    model with the group as a factor and a common spread between trials, by maximum likelihood;
-    it is fitted to the groups with at least two trials, if there are two such groups.
+    Where two groups or more have at least two trials each, one binomial-normal model with the
+    group as a factor and a common spread between trials, by maximum likelihood, is fitted to
+    these groups; it gives their results, the differences and the test. Any other group is pooled
+    on its own by the book's main analysis, or shown where it has one trial.
 
     Parameters
     ----------
@@ -415,24 +416,76 @@ def examine(
     if outcome not in labels.index:
         raise ValueError(f"there is no outcome {outcome!r} in outcomes.csv")
     rows, unplaced, shared = select(dataset, target, outcome, scenario)
-    groups = {level.label: _pooled(rows[rows["level"] == level.label]) for level in target.levels}
     found = Outcome(
         comparison=target,
         outcome=outcome,
         label=str(labels[outcome]),
         rows=rows,
-        groups=groups,
+        groups={level.label: None for level in target.levels},
         unplaced=unplaced,
         shared=shared,
     )
-    return _with_test(found)
+    found = _with_test(found)
+    groups = {}
+    for level in target.levels:
+        part = rows[rows["level"] == level.label]
+        from_model = found.contrasts and level.label in found.tested
+        groups[level.label] = _group(found, level.label, part) if from_model else _pooled(part)
+    return replace(found, groups=groups)
+
+
+#: Fields of a fit that the model of all groups does not give for one group.
+_OF_ONE_GROUP = (
+    "q", "q_df", "q_p", "lrt", "lrt_p", "log_likelihood", "aic", "marginal_estimate",
+    "marginal_ci",
+)  # fmt: skip
+
+
+def _group(found: Outcome, name: str, rows: pd.DataFrame) -> Fit:
+    """Result of one group in the model of all tested groups."""
+    import numpy as np
+
+    from analysis.pooling import pool
+
+    model = found.model
+    assert model is not None
+    at = next(group for group in model.subgroups if group["level"] == name)
+    trials = pool(
+        rows["events"].to_numpy(dtype="int64"),
+        rows["total"].to_numpy(dtype="int64"),
+        labels=list(rows["label"]),
+        tau2_interval=False,
+    )
+    inside = np.array(found.rows[found.rows["level"].isin(found.tested)]["level"] == name)
+    low = high = None
+    if model.coefficients is not None and np.isfinite(model.coefficients).all():
+        new = model.predict({"group": [name]})
+        low, high = float(new["pi_low"][0]), float(new["pi_high"][0])
+    return replace(
+        trials,
+        interval=model.interval,
+        estimate=at["estimate"],
+        ci_low=at["ci_low"],
+        ci_high=at["ci_high"],
+        pi_low=low,
+        pi_high=high,
+        mu=at["mu"],
+        se=at["se"],
+        tau2=model.tau2,
+        tau2_ci=model.tau2_ci,
+        i2=model.i2,
+        weight=model.weight[inside] / model.weight[inside].sum(),
+        converged=model.converged,
+        notes=model.notes,
+        **dict.fromkeys(_OF_ONE_GROUP),
+    )
 
 
 def _with_test(found: Outcome) -> Outcome:
     from analysis.pooling import score_permutation
     from analysis.wording import count, listing
 
-    sizes = {name: 0 if fit is None else fit.k for name, fit in found.groups.items()}
+    sizes = {name: int((found.rows["level"] == name).sum()) for name in found.groups}
     tested = tuple(name for name, k in sizes.items() if k >= TEST_NEEDS)
     few = listing(
         f"\u201c{name}\u201d has {count(k, 'trial') if k else 'none'}"
