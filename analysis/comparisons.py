@@ -340,8 +340,13 @@ def select(
     rows = pd.concat(kept, ignore_index=True)
     rows["value"] = [value[c] for c in rows["cohort_id"]]
     rows["level"] = [target.level_of(v) for v in rows["value"]]
-    others = replace(dataset, cohorts=cohorts[placed.isna()])
-    loose = estimands.evidence(others, question, replace(scenario, also=())).rows
+    loose = rows.iloc[:0]
+    inside = placed.isna()
+    for column, wanted in target.where.items():
+        inside &= cohorts[column] == wanted
+    if inside.any():
+        others = replace(dataset, cohorts=cohorts[inside])
+        loose = estimands.evidence(others, question, replace(scenario, also=())).rows
     near = estimands._touching(list(rows["cohort_id"]), dataset.overlaps)
     loose = loose[~loose["cohort_id"].isin(near)].reset_index(drop=True)
     return _ordered(rows, target), loose, pd.concat(apart, ignore_index=True)
@@ -453,6 +458,7 @@ def _group(found: Outcome, name: str, rows: pd.DataFrame) -> Fit:
     trials = pool(
         rows["events"].to_numpy(dtype="int64"),
         rows["total"].to_numpy(dtype="int64"),
+        interval="wald",  # of these results only what belongs to the trials is kept
         labels=list(rows["label"]),
         tau2_interval=False,
     )
