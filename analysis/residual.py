@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis import catalog, tables
+from analysis import tables
 from analysis.chapter import source
 from analysis.figures import Unpooled, figure_block
 from analysis.markup import Html, escape
@@ -39,6 +39,8 @@ RESPONSE = ("orr", "cr")
 
 #: Thresholds that are written out.
 THRESHOLDS = {"1e-4": "fewer than 1 leukemia cell in 10,000"}
+
+PLACES = {"umrd_blood": "blood", "umrd_marrow": "marrow", "umrd_unspecified": "not stated"}
 
 NAMES = {
     "orr": "Any response",
@@ -140,19 +142,26 @@ def nested(dataset: Dataset) -> tuple[Nested, ...]:
 
 def in_words(dataset: Dataset) -> Html:
     """Say what the counts force about undetectable disease without complete response."""
-    found = nested(dataset)
-    said = [
-        f"In {entry.label}, {entry.undetectable} of {count(entry.total, 'patient')} had no "
-        f"detectable disease ({entry.where}) and {entry.complete} a complete response: at least "
-        f"{entry.without_complete[0]} had the one without the other"
-        + (
-            f", and at least {entry.without_response[0]} of them had no response at all."
-            if entry.without_response is not None and entry.without_response[0] > 0
-            else "."
+    said = []
+    by_cohort: dict[str, list[Nested]] = {}
+    for entry in nested(dataset):
+        if entry.without_complete[0] > 0:
+            by_cohort.setdefault(entry.label, []).append(entry)
+    for label, entries in by_cohort.items():
+        found = "; ".join(
+            f"{entry.undetectable} had no detectable disease ({entry.where}), so at least "
+            f"{entry.without_complete[0]} of them without a complete response"
+            + (
+                f" and at least {entry.without_response[0]} without any"
+                if entry.without_response is not None and entry.without_response[0] > 0
+                else ""
+            )
+            for entry in entries
         )
-        for entry in found
-        if entry.without_complete[0] > 0
-    ]
+        said.append(
+            f"{label}: of {count(entries[0].total, 'patient')}, {entries[0].complete} had a "
+            f"complete response; {found}."
+        )
     forced = bool(said)
     if not said:
         said = ["No cohort's counts force a patient to have had the one without the other."]
@@ -203,14 +212,13 @@ def nested_table(dataset: Dataset) -> Html:
     """Tabulate what the totals of each cohort leave open."""
     rows = [
         {
-            "Cohort": entry.label,
-            "Where": entry.where,
+            "Cohort": f"{entry.label} ({entry.where})",
             "Patients": entry.total,
             "Complete": entry.complete,
             "Undetectable": entry.undetectable,
-            "Both": _range(entry.with_both),
-            "Undetectable, not complete": _range(entry.without_complete),
-            "Undetectable, no response": _range(entry.without_response),
+            "complete": _range(entry.with_both),
+            "not complete": _range(entry.without_complete),
+            "no response": _range(entry.without_response),
         }
         for entry in nested(dataset)
     ]
@@ -218,9 +226,14 @@ def nested_table(dataset: Dataset) -> Html:
         return Html("<p>No cohort counts both among the same number of patients.</p>")
     return tables.html_table(
         rows,
-        "How many patients can have had both",
+        "How many patients with undetectable disease can have had which response",
         id="nested",
-        numeric=["Both", "Undetectable, not complete", "Undetectable, no response"],
+        numeric=["complete", "not complete", "no response"],
+        headers={
+            "complete": "Both",
+            "not complete": "Undetectable, not complete",
+            "no response": "Undetectable, no response",
+        },
         stack=True,
         note="From the two totals alone, where they have the same denominator, taken to be the "
         "same patients. A range is what the totals allow, not an interval of chance.",
@@ -229,20 +242,20 @@ def nested_table(dataset: Dataset) -> Html:
 
 def methods(dataset: Dataset) -> Html:
     """Tabulate how each cohort looked for residual disease, and what it found."""
-    labels = dataset.outcomes.set_index("outcome_id")["short_label"]
     found = figures_of(dataset, [*UMRD, "mrd_definition"])
     found = found.sort_values(["year", "label"], kind="stable")
+    counted = found["events"].notna() & found["total"].notna()
     rows = [
         {
             "Cohort": str(row.label),
-            "Outcome": str(labels[row.outcome]),
+            "Where": PLACES.get(row.outcome, EN_DASH),
             "Method or threshold": _method(row),
-            "Patients assessed": _denominator(row),
-            "Figure": catalog.figure_text(row) if row.outcome in UMRD else EN_DASH,
+            "Patients": _denominator(row),
+            "Count": _count(row, known),
             "Use": _use(row),
             "Source": source(row),
         }
-        for row in found.itertuples(index=False)
+        for row, known in zip(found.itertuples(index=False), counted, strict=True)
     ]
     return tables.html_table(
         rows or [{"Cohort": "None"}],
@@ -280,7 +293,14 @@ def _gray(row: Any) -> str:
 def _use(row: Any) -> str:
     if row.outcome not in UMRD:
         return "definition"
-    return "in use" if row.status == "used" else str(row.reason)
+    return {"used": "in use", "disputed": "disputed"}.get(row.status, "not in use")
+
+
+def _count(row: Any, counted: bool) -> str:
+    """Events and patients, or the percentage that is all there is."""
+    if counted:
+        return f"{int(row.events)}/{int(row.total)}"
+    return f"{row.percent_printed}%" if isinstance(row.percent_printed, str) else EN_DASH
 
 
 def _method(row: Any) -> str:

@@ -88,7 +88,7 @@ def graded(dataset: Dataset, outcome: str, disease: str | None = "CLL") -> pd.Da
     -------
     pandas.DataFrame
         One row per cohort, with the columns of :func:`analysis.shown.figures_of`, ``scale``, and
-        ``shares_with``: the label of a cohort of more patients that has the same ones, or missing.
+        ``shares_with``: the label of a cohort of more patients that has the same ones, or empty.
 
     Raises
     ------
@@ -101,7 +101,9 @@ def graded(dataset: Dataset, outcome: str, disease: str | None = "CLL") -> pd.Da
     rows = rows[rows["status"] == "used"].drop_duplicates("cohort_id").reset_index(drop=True)
     _, shared = choose(rows, dataset.overlaps)
     names = dict(zip(rows["cohort_id"], rows["label"], strict=True))
-    rows["shares_with"] = [names.get(shared.get(cohort)) for cohort in rows["cohort_id"]]
+    rows["shares_with"] = [
+        str(names[shared[cohort]]) if cohort in shared else "" for cohort in rows["cohort_id"]
+    ]
     return rows
 
 
@@ -178,7 +180,7 @@ def for_cll(dataset: Dataset, outcome: str) -> Html:
 def for_every_disease(dataset: Dataset, outcome: str) -> Html:
     """Tabulate the range of the severe rates by scale, over every disease of the data package."""
     rows = graded(dataset, outcome, None)
-    rows = rows[rows["shares_with"].isna() & (rows["scale"] != NOT_STATED)]
+    rows = rows[(rows["shares_with"] == "") & (rows["scale"] != NOT_STATED)]
     if rows.empty:
         return Html("<p>No cohort with a count names its scale.</p>")
     title = f"{_label(dataset, outcome)} by grading scale, every disease"
@@ -190,10 +192,14 @@ def for_every_disease(dataset: Dataset, outcome: str) -> Html:
             scale,
             tuple(int(row.events) / int(row.total) for row in part.itertuples(index=False)),
             sub=f"{count(len(part), 'cohort')}, {count(int(part['total'].sum()), 'patient')}",
+            group=f"{int(part['total'].sum()):,}",
         )
         for scale, part in ranges.items()
     ]
-    said = "; ".join(f"{s.label}: {ci(s.low, s.high, words=True)} ({s.sub})" for s in spans)
+    said = "; ".join(f"{s.label}: {_from_to(s, words=True)} ({s.sub})" for s in spans)
+    sentence = Html(
+        f"<p>{escape(f'From the lowest severe rate to the highest, every disease: {said}.')}</p>"
+    )
     drawn = figure_block(
         side_ranges,
         spans,
@@ -209,7 +215,7 @@ def for_every_disease(dataset: Dataset, outcome: str) -> Html:
                 "Scale": span.label,
                 "Cohorts": len(part),
                 "Patients": int(part["total"].sum()),
-                "Lowest to highest rate": ci(span.low, span.high),
+                "Lowest to highest rate": _from_to(span),
                 "Diseases": _distinct(part["disease"]),
                 "Costimulatory domains": _distinct(cohorts[part["cohort_id"]]),
             }
@@ -222,7 +228,7 @@ def for_every_disease(dataset: Dataset, outcome: str) -> Html:
         stack=True,
         note="Read down the last two columns before reading across the rates.",
     )
-    return drawn + table
+    return sentence + drawn + table
 
 
 def side_ranges(spans: Sequence[Range], *, layout: Layout = "wide") -> Figure:
@@ -231,7 +237,7 @@ def side_ranges(spans: Sequence[Range], *, layout: Layout = "wide") -> Figure:
     Parameters
     ----------
     spans : sequence of Range
-        Proportions of the cohorts of each scale.
+        Proportions of the cohorts of each scale; as group, the number of patients as printed.
     layout : {"wide", "narrow"}
         For 600 px or more, or for a phone.
     """
@@ -241,12 +247,20 @@ def side_ranges(spans: Sequence[Range], *, layout: Layout = "wide") -> Figure:
             mark=Mark(
                 "ticks", "study", span.low, span.high, ticks=span.estimates, name=f"scale-{i + 1}"
             ),
-            span=ci(span.low, span.high),
+            cells=(str(len(span.estimates)), span.group),
+            span=_from_to(span),
             sub=span.sub,
         )
         for i, span in enumerate(spans)
     )
-    return draw(Sheet(rows=rows, label="Scale", span="Lowest to highest"), layout)
+    sheet = Sheet(
+        rows=rows,
+        label="Scale",
+        columns=("Cohorts", "Patients"),
+        aligns=("right", "right"),
+        span="Lowest to highest",
+    )
+    return draw(sheet, layout)
 
 
 def _with_scale(
@@ -262,7 +276,7 @@ def _with_scale(
 
 def _said_of_cll(dataset: Dataset, outcome: str) -> str:
     rows = graded(dataset, outcome)
-    rows = rows[rows["shares_with"].isna()]
+    rows = rows[(rows["shares_with"] == "")]
     stated = rows[rows["scale"] != NOT_STATED]
     if stated.empty:
         return f"{_label(dataset, outcome)}: no cohort of CLL patients names its scale."
@@ -279,6 +293,11 @@ def _said_of_cll(dataset: Dataset, outcome: str) -> str:
         f"patients {'has' if len(rows) == 1 else 'have'} a count, {len(stated)} of them with its "
         f"scale: {listing(ranges)}. No scale stands for more than {count(most, 'cohort')}."
     )
+
+
+def _from_to(span: Range, *, words: bool = False) -> str:
+    """A range of rates, or the one rate there is."""
+    return pct(span.low) if span.low == span.high else ci(span.low, span.high, words=words)
 
 
 def _label(dataset: Dataset, outcome: str) -> str:
