@@ -785,7 +785,7 @@ def folded(summary: str, content: Html) -> Html:
 
 
 def _too_few(question: Question, sentence: str) -> Html:
-    return Html(f"<p>{escape(question.population)}: {escape(sentence)}</p>")
+    return Html(f"<p>{escape(_short(question))}: {escape(sentence)}</p>")
 
 
 def _text(value: Any) -> str:

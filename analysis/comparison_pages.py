@@ -426,9 +426,9 @@ def groups(found: Sequence[Outcome]) -> Html:
         f"{found[0].comparison.label}: the result of each group",
         id=f"{found[0].comparison.id}-groups",
         population=[name for _, name, _ in rows],
-        note="Groups of a tested outcome come from one model with a common \u03c4; any other group "
-        "is pooled on its own by the book\u2019s main analysis. The pages of the outcomes pool each "
-        "population on its own, so that their percentages can differ a little.",
+        note="Groups of a tested outcome come from one model with a common τ; any other "
+        "group is pooled on its own by the book’s main analysis. The pages of the outcomes pool "
+        "each population on its own, so that their percentages can differ a little.",
     )
 
 

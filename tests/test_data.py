@@ -1121,7 +1121,8 @@ HOSTILE_DOI = '10.1234/"><script>alert(1)</script>'
 @pytest.mark.parametrize("text", [*HOSTILE, EVERYTHING])
 def test_markup_in_cells_reaches_the_data_page_as_text(package: Package, text: str) -> None:
     def shown(dataset: Dataset) -> dict[str, str]:
-        return {name: getattr(catalog, name)(dataset).source for name in catalog.__all__}
+        tables = [name for name in catalog.__all__ if name != "figure_text"]
+        return {name: getattr(catalog, name)(dataset).source for name in tables}
 
     harmless = shown(filled(package, *HARMLESS))
     hostile = shown(filled(package, text, HOSTILE_DOI))
