@@ -1,0 +1,589 @@
+// The explorer: which trials count, by which model, over which denominator. It computes no
+// statistic: it looks up what the book's build has pooled for the selection and draws it. Works
+// from a file, without a library. The selection stands in the address, so that it can be shared.
+(function () {
+  "use strict";
+
+  var SVG = "http://www.w3.org/2000/svg";
+  var DASH = "\u2013", MINUS = "\u2212", NBSP = "\u00a0";
+  var TAU = "\u03c4";
+
+  // ------------------------------------------------------------------ numbers as text
+
+  // a plain decimal string, rounded half up: what the book's own tables do
+  function rounded(text, digits) {
+    var parts = text.split("."), whole = parts[0], rest = parts[1] || "";
+    while (rest.length < digits + 1) { rest += "0"; }
+    var all = (whole + rest.slice(0, digits)).split("");
+    if (rest.charAt(digits) >= "5") {
+      var i = all.length - 1;
+      while (i >= 0 && all[i] === "9") { all[i] = "0"; i -= 1; }
+      if (i < 0) { all.unshift("1"); } else { all[i] = String(Number(all[i]) + 1); }
+    }
+    var joined = all.join("");
+    var cut = joined.length - digits;
+    return digits ? joined.slice(0, cut) + "." + joined.slice(cut) : joined;
+  }
+
+  function percent(value, digits) {
+    return rounded((value * 100).toFixed(12), digits === undefined ? 1 : digits);
+  }
+
+  function pct(value, digits) { return percent(value, digits) + "%"; }
+
+  function span(low, high) { return percent(low) + DASH + pct(high); }
+
+  function words(low, high) { return pct(low) + " to " + pct(high); }
+
+  function number(value, digits) { return rounded(value.toFixed(15), digits); }
+
+  function count(n, name) { return n + NBSP + name + (n === 1 ? "" : "s"); }
+
+  function listing(items) {
+    if (items.length < 2) { return items.join(""); }
+    return items.slice(0, -1).join(", ") + " and " + items[items.length - 1];
+  }
+
+  function sum(values) { return values.reduce(function (a, b) { return a + b; }, 0); }
+
+  // ------------------------------------------------------------------ what was pooled
+
+  // sets of `size` of the places 0 .. k-1, in the order in which the build wrote them
+  function combinations(k, size, each) {
+    var at = [], i;
+    for (i = 0; i < size; i += 1) { at.push(i); }
+    while (true) {
+      each(at.join(" "));
+      i = size - 1;
+      while (i >= 0 && at[i] === k - size + i) { i -= 1; }
+      if (i < 0) { return; }
+      at[i] += 1;
+      for (i += 1; i < size; i += 1) { at[i] = at[i - 1] + 1; }
+    }
+  }
+
+  function indexOf(entry) {
+    if (!entry.index) {
+      var k = entry.trials.length, place = 0;
+      entry.index = {};
+      for (var size = Math.max(2, k - entry.leftOut); size <= k; size += 1) {
+        combinations(k, size, function (key) { entry.index[key] = place; place += 1; });
+      }
+    }
+    return entry.index;
+  }
+
+  // the pooled values of the trials at these places; null where none were computed
+  function lookUp(book, entry, basis, model, places) {
+    var at = indexOf(entry)[places.join(" ")];
+    var flat = basis.fits[model];
+    if (at === undefined || !flat) { return null; }
+    var width = book.values.length, fit = {};
+    book.values.forEach(function (name, i) { fit[name] = flat[at * width + i]; });
+    return fit;
+  }
+
+  // ------------------------------------------------------------------ elements
+
+  function make(name, attributes, children) {
+    var node = document.createElement(name);
+    Object.keys(attributes || {}).forEach(function (key) {
+      if (attributes[key] !== null) { node.setAttribute(key, attributes[key]); }
+    });
+    (children || []).forEach(function (child) {
+      node.appendChild(typeof child === "string" ? document.createTextNode(child) : child);
+    });
+    return node;
+  }
+
+  function draw(parent, name, attributes, text) {
+    var node = document.createElementNS(SVG, name);
+    Object.keys(attributes).forEach(function (key) { node.setAttribute(key, attributes[key]); });
+    if (text !== undefined) { node.textContent = text; }
+    parent.appendChild(node);
+    return node;
+  }
+
+  function empty(node) { while (node.firstChild) { node.removeChild(node.firstChild); } }
+
+  // ------------------------------------------------------------------ the forest plot
+
+  function wrap(text, most) {
+    var lines = [""];
+    text.split(" ").forEach(function (word) {
+      var last = lines[lines.length - 1];
+      if (last && (last + " " + word).length > most) { lines.push(word); }
+      else { lines[lines.length - 1] = last ? last + " " + word : word; }
+    });
+    return lines;
+  }
+
+  function paint(svg, row, y, at) {
+    if (row.low === undefined) { return; }
+    var x0 = at(row.low), x1 = at(row.high);
+    if (row.kind === "diamond") {
+      var m = at(row.at);
+      draw(svg, "path", {
+        "class": row.hollow ? "ev-x-hollow" : "ev-x-pooled",
+        d: "M" + x0 + " " + y + "L" + m + " " + (y - 7) + "L" + x1 + " " + y + "L" + m + " " +
+          (y + 7) + "Z"
+      });
+      return;
+    }
+    if (row.kind === "bar") {
+      draw(svg, "path", {
+        "class": "ev-x-bar", d: "M" + x0 + " " + y + "H" + x1
+      });
+      draw(svg, "path", {
+        "class": "ev-x-end", d: "M" + x0 + " " + (y - 6) + "v12M" + x1 + " " + (y - 6) + "v12"
+      });
+      return;
+    }
+    var half = row.size / 2, x = at(row.at), out = row.out ? " ev-x-out" : "";
+    draw(svg, "path", { "class": "ev-x-line" + out, d: "M" + x0 + " " + y + "H" + x1 });
+    draw(svg, "rect", {
+      "class": (row.hollow ? "ev-x-square ev-x-empty" : "ev-x-square") + out,
+      x: x - half, y: y - half, width: row.size, height: row.size
+    });
+  }
+
+  function forest(svg, rows, line, width) {
+    var wide = width >= 560;
+    var label = wide ? Math.min(230, Math.max(150, width * 0.3)) : 0;
+    var left = wide ? label + 62 : 8, right = wide ? width - 142 : width - 16;
+    var at = function (p) { return Math.round((left + p * (right - left)) * 10) / 10; };
+    var y = 18, marks = [], strips = [];
+    empty(svg);
+    var back = draw(svg, "g", {});
+    draw(svg, "text", { "class": "ev-x-small", x: 0, y: y }, "Trial");
+    if (wide) {
+      draw(svg, "text", { "class": "ev-x-small ev-x-right", x: label + 46, y: y }, "Events");
+    }
+    draw(svg, "text", { "class": "ev-x-small ev-x-right", x: width, y: y }, "Percent (95% interval)");
+    y += 8;
+    draw(svg, "path", { "class": "ev-x-rule", d: "M0 " + y + "H" + width });
+    var top = y;
+    rows.forEach(function (row) {
+      var tone = (row.strong ? " ev-x-strong" : "") + (row.out || row.quiet ? " ev-x-quiet" : "");
+      if (row.rule) { y += 4; draw(svg, "path", { "class": "ev-x-rule", d: "M0 " + y + "H" + width }); }
+      if (wide) {
+        var lines = wrap(row.label, Math.floor(label / 6.9));
+        var height = 12 + 16 * lines.length, middle = y + height / 2;
+        lines.forEach(function (text, i) {
+          draw(svg, "text", {
+            "class": "ev-x-text" + tone, x: 0,
+            y: middle + 4.6 + (i - (lines.length - 1) / 2) * 16
+          }, text);
+        });
+        draw(svg, "text", { "class": "ev-x-text ev-x-right" + tone, x: label + 46, y: middle + 4.6 }, row.counts || "");
+        draw(svg, "text", { "class": "ev-x-text ev-x-right" + tone, x: width, y: middle + 4.6 }, row.value || "");
+        marks.push([row, middle]);
+        y += height;
+        return;
+      }
+      y += 8;
+      var room = Math.floor((width - 10) / 7.4) - (row.value || "").length;
+      var text = row.label + (row.counts ? " " + row.counts : "");
+      wrap(text, Math.max(room, 12)).forEach(function (part, i) {
+        y += 15;
+        if (i === 0) {
+          draw(svg, "text", { "class": "ev-x-text ev-x-right" + tone, x: width, y: y }, row.value || "");
+        }
+        draw(svg, "text", { "class": "ev-x-text" + tone, x: 0, y: y }, part);
+      });
+      if (row.low !== undefined) {
+        strips.push([y + 4, y + 22]);
+        marks.push([row, y + 13]);
+        y += 22;
+      } else { y += 6; }
+    });
+    y += 3;
+    if (wide) { strips.push([top, y]); }
+    strips.forEach(function (strip) {
+      [0, 0.25, 0.5, 0.75, 1].forEach(function (tick) {
+        draw(back, "path", { "class": "ev-x-grid", d: "M" + at(tick) + " " + strip[0] + "V" + strip[1] });
+      });
+      if (line !== null) {
+        draw(back, "path", { "class": "ev-x-dash", d: "M" + at(line) + " " + strip[0] + "V" + strip[1] });
+      }
+    });
+    marks.forEach(function (mark) { paint(svg, mark[0], mark[1], at); });
+    y += 2;
+    draw(svg, "path", { "class": "ev-x-rule", d: "M" + at(0) + " " + y + "H" + at(1) });
+    [0, 25, 50, 75, 100].forEach(function (tick) {
+      draw(svg, "path", { "class": "ev-x-rule", d: "M" + at(tick / 100) + " " + y + "v4" });
+      draw(svg, "text", { "class": "ev-x-small ev-x-middle", x: at(tick / 100), y: y + 18 },
+        tick + (tick % 100 ? "" : "%"));
+    });
+    y += 26;
+    svg.setAttribute("viewBox", "0 0 " + width + " " + y);
+    svg.setAttribute("width", width);
+    svg.setAttribute("height", y);
+  }
+
+  // ------------------------------------------------------------------ the page
+
+  function start(box) {
+    if (box.hasAttribute("data-ready")) { return; }
+    var book = JSON.parse(box.querySelector("script[type='application/json']").textContent);
+    var form = box.querySelector("form"), output = box.querySelector(".ev-x-result");
+    function part(name) { return box.querySelector("[data-part=" + name + "]"); }
+    var question = part("question"), trials = part("trials"), bases = part("denominators");
+    var said = part("said"), note = part("note"), svg = part("forest"), message = part("message");
+    var byId = {};
+    book.estimands.forEach(function (entry) { byId[entry.id] = entry; });
+    // trials that are left out, by id, whichever question is open
+    var state = { entry: book.estimands[0], model: book.models[0].id, basis: "reported", out: {} };
+
+    function basisOf(entry) {
+      return entry.denominators.filter(function (b) { return b.id === state.basis; })[0] ||
+        entry.denominators[0];
+    }
+
+    function modelOf() {
+      return book.models.filter(function (m) { return m.id === state.model; })[0];
+    }
+
+    function places(entry) {
+      return entry.trials.map(function (_, i) { return i; }).filter(function (i) {
+        return !state.out[entry.trials[i][0]];
+      });
+    }
+
+    // -------- address
+
+    function address() {
+      var entry = state.entry;
+      var without = entry.trials.filter(function (t) { return state.out[t[0]]; });
+      var fields = [
+        ["estimate", entry.id], ["model", state.model], ["denominator", basisOf(entry).id],
+        ["without", without.map(function (t) { return t[0]; }).join(",")], ["data", book.data]
+      ];
+      return "#" + fields.filter(function (f) { return f[1] !== ""; }).map(function (f) {
+        return f[0] + "=" + encodeURIComponent(f[1]).replace(/%2C/g, ",");
+      }).join("&");
+    }
+
+    function remember() {
+      try { window.history.replaceState(null, "", address()); }
+      catch (error) { window.location.replace(address()); }
+    }
+
+    // take the selection from the address; says whether there was one
+    function restore() {
+      var hash = window.location.hash.slice(1), fields = {}, odd = [];
+      if (hash.indexOf("estimate=") < 0) { return false; }
+      hash.split("&").forEach(function (pair) {
+        var cut = pair.indexOf("=");
+        if (cut < 0) { return; }
+        try { fields[pair.slice(0, cut)] = decodeURIComponent(pair.slice(cut + 1)); }
+        catch (error) { odd.push(pair); }
+      });
+      if (Object.prototype.hasOwnProperty.call(byId, fields.estimate)) {
+        state.entry = byId[fields.estimate];
+      } else { odd.push(fields.estimate); }
+      state.model = book.models[0].id;
+      if (fields.model) {
+        if (book.models.some(function (m) { return m.id === fields.model; })) {
+          state.model = fields.model;
+        } else { odd.push(fields.model); }
+      }
+      state.basis = "reported";
+      if (fields.denominator) {
+        state.basis = fields.denominator;
+        if (basisOf(state.entry).id !== fields.denominator) { odd.push(fields.denominator); }
+      }
+      state.out = {};
+      (fields.without || "").split(",").filter(Boolean).forEach(function (id) {
+        if (state.entry.trials.some(function (t) { return t[0] === id; })) { state.out[id] = true; }
+        else { odd.push(id); }
+      });
+      var notes = [];
+      if (odd.length) {
+        notes.push("The link names what this version of the book does not have, which is left aside: " +
+          listing(odd) + ".");
+      }
+      if (fields.data && fields.data !== book.data) {
+        notes.push("The link was made with data version " + fields.data + "; these are the data of version " +
+          book.data + ", so the numbers may differ.");
+      }
+      message.textContent = notes.join(" ");
+      message.hidden = !notes.length;
+      return true;
+    }
+
+    // -------- controls
+
+    function choice(kind, name, value, checked, label, about) {
+      var input = make("input", { type: kind, name: name, value: value });
+      input.checked = checked;
+      var text = make("span", {}, [label]);
+      if (about) { text.appendChild(make("small", {}, [about])); }
+      return make("label", { "class": "ev-x-choice" }, [input, text]);
+    }
+
+    function controls() {
+      var entry = state.entry, basis = basisOf(entry);
+      question.value = entry.id;
+      empty(trials);
+      entry.trials.forEach(function (trial, i) {
+        var counts = basis.events[i] + " of " + basis.total[i];
+        trials.appendChild(choice("checkbox", "trial", trial[0], !state.out[trial[0]], trial[1],
+          counts + (trial[2] ? "; " + trial[2] : "")));
+      });
+      empty(bases);
+      entry.denominators.forEach(function (b) {
+        bases.appendChild(choice("radio", "denominator", b.id, b.id === basis.id, b.label, ""));
+      });
+      if (entry.denominators.length === 1) {
+        bases.appendChild(make("p", { "class": "ev-x-aside" },
+          ["No other denominator changes a count of this outcome."]));
+      }
+      Array.prototype.forEach.call(form.querySelectorAll("input[name=model]"), function (input) {
+        input.checked = input.value === state.model;
+      });
+    }
+
+    // -------- result
+
+    function without(entry) {
+      var gone = entry.trials.filter(function (t) { return state.out[t[0]]; });
+      return gone.map(function (t) { return t[1]; });
+    }
+
+    function isLimit(fit) { return fit.tau === null && (fit.estimate === 0 || fit.estimate === 1); }
+
+    function sentence(entry, basis, model, chosen, fit) {
+      var k = chosen.length, all = entry.trials.length;
+      var patients = sum(chosen.map(function (i) { return basis.total[i]; }));
+      var title = entry.label + ", " + entry.population;
+      if (!k) { return title + ": no trial is selected, so there is nothing to pool."; }
+      var basisText = k + " of " + all + " trials, " + count(patients, "patient");
+      if (k === 1) {
+        var own = chosen[0] * 3;
+        return title + ": one trial, " + basis.events[chosen[0]] + " of " + count(patients, "patient") +
+          ", " + pct(basis.own[own]) + " (95% CI " + words(basis.own[own + 1], basis.own[own + 2]) +
+          "); shown, not pooled.";
+      }
+      if (!fit) {
+        return title + ": " + basisText + ". Selections that leave out more than " +
+          count(entry.leftOut, "trial") + " are not computed; the code below does it.";
+      }
+      if (fit.estimate === null) {
+        return title + ": " + basisText + ". This model has no finite estimate for this selection.";
+      }
+      if (isLimit(fit)) {
+        return title + ": " + (fit.estimate === 0 ? "no events" : "an event in every patient") + " (" +
+          basisText + "); 95% limits " + words(fit.ci_low, fit.ci_high) + ".";
+      }
+      var text = title + ": " + pct(fit.estimate) + " (95% " + model.interval + " " +
+        words(fit.ci_low, fit.ci_high) + "; " + basisText + ").";
+      if (fit.pi_low !== null) {
+        text += " In a new trial the percentage is expected between " + pct(fit.pi_low) + " and " +
+          pct(fit.pi_high) + " (95% prediction interval).";
+      }
+      return text + " " + TAU + NBSP + "=" + NBSP + number(fit.tau, 2) + ".";
+    }
+
+    function comparison(entry, fit, full) {
+      if (!fit || !full || fit === full || fit.estimate === null || full.estimate === null) { return ""; }
+      return " All " + entry.trials.length + " trials: " + pct(full.estimate) + " (" +
+        words(full.ci_low, full.ci_high) + ").";
+    }
+
+    function values(fit, chosen, basis) {
+      var pooled = fit && fit.estimate !== null;
+      var shown = {
+        estimate: pooled && !isLimit(fit) ? pct(fit.estimate) : DASH,
+        interval: pooled ? span(fit.ci_low, fit.ci_high) : DASH,
+        prediction: pooled && fit.pi_low !== null ? span(fit.pi_low, fit.pi_high) : DASH,
+        tau: pooled && fit.tau !== null ? number(fit.tau, 2) : DASH,
+        count: String(chosen.length),
+        patients: sum(chosen.map(function (i) { return basis.events[i]; })) + "/" +
+          sum(chosen.map(function (i) { return basis.total[i]; }))
+      };
+      Object.keys(shown).forEach(function (name) { part(name).textContent = shown[name]; });
+    }
+
+    function rowsOf(entry, basis, model, chosen, fit, full) {
+      var inside = {}, largest = Math.max.apply(null, basis.total);
+      chosen.forEach(function (i) { inside[i] = true; });
+      var rows = entry.trials.map(function (trial, i) {
+        var x = basis.events[i], n = basis.total[i], own = basis.own.slice(3 * i, 3 * i + 3);
+        var hollow = x === 0 || x === n;
+        return {
+          label: trial[1] + (basis.rebased[i] ? "" : " *"), counts: x + "/" + n, out: !inside[i],
+          value: pct(own[0]) + " (" + span(own[1], own[2]).replace("%", "") + ")",
+          kind: "square", at: own[0], low: own[1], high: own[2], hollow: hollow,
+          size: Math.max(hollow ? 6.5 : 4.5, 14 * Math.sqrt(n / largest))
+        };
+      });
+      function total(list) {
+        return sum(list.map(function (i) { return basis.events[i]; })) + "/" +
+          sum(list.map(function (i) { return basis.total[i]; }));
+      }
+      function pooledRow(name, f, list, more) {
+        var row = { label: name, counts: total(list), low: f.ci_low, high: f.ci_high };
+        if (isLimit(f)) {
+          row.kind = "bar";
+          row.value = "(" + span(f.ci_low, f.ci_high).replace("%", "") + ")";
+        } else {
+          row.kind = "diamond";
+          row.at = f.estimate;
+          row.value = pct(f.estimate) + " (" + span(f.ci_low, f.ci_high).replace("%", "") + ")";
+        }
+        Object.keys(more).forEach(function (key) { row[key] = more[key]; });
+        return row;
+      }
+      if (fit && fit.estimate !== null) {
+        rows.push(pooledRow("Pooled: " + count(chosen.length, "trial"), fit, chosen,
+          { strong: true, rule: true }));
+        if (fit.pi_low !== null) {
+          rows.push({
+            label: "Prediction interval", value: "(" + span(fit.pi_low, fit.pi_high).replace("%", "") + ")",
+            kind: "bar", low: fit.pi_low, high: fit.pi_high
+          });
+        }
+      } else {
+        rows.push({
+          label: !chosen.length ? "No trial selected" : chosen.length === 1
+            ? "One trial: shown, not pooled" : "No pooled estimate", quiet: true, rule: true
+        });
+      }
+      if (full && full !== fit && full.estimate !== null) {
+        rows.push(pooledRow("All " + entry.trials.length + " trials", full,
+          entry.trials.map(function (_, i) { return i; }), { quiet: true, hollow: true }));
+      }
+      return rows;
+    }
+
+    function table(rows, title) {
+      var head = ["Trial", "Counts", "Events/patients", "Percent (95% interval)"];
+      var body = part("rows");
+      part("caption").textContent = title;
+      empty(body);
+      rows.forEach(function (row) {
+        var counted = row.kind === "square" ? (row.out ? "left out" : "counts") : "";
+        var cells = [counted, row.counts || "", row.value || ""];
+        body.appendChild(make("tr", {}, [make("th", { scope: "row", "data-label": head[0] }, [row.label])].concat(
+          cells.map(function (text, i) {
+            return make("td", { "class": i ? "ev-num" : "ev-short", "data-label": head[i + 1] }, [text]);
+          }))));
+      });
+    }
+
+    function code(basis, model, chosen) {
+      function list(values) { return "[" + chosen.map(function (i) { return values[i]; }).join(", ") + "]"; }
+      return chosen.length
+        ? "from analysis.pooling import pool\n\nfit = pool(\n    events=" + list(basis.events) +
+          ",\n    total=" + list(basis.total) + ",\n    " + model.call +
+          ",\n)\nprint(fit.estimate, fit.ci_low, fit.ci_high, fit.pi_low, fit.pi_high, fit.tau)"
+        : "# no trial is selected";
+    }
+
+    var drawn = null;
+
+    function redraw() {
+      if (!drawn) { return; }
+      var width = Math.floor(svg.parentNode.getBoundingClientRect().width);
+      if (width > 0 && width !== drawn.width) {
+        drawn.width = width;
+        forest(svg, drawn.rows, drawn.line, Math.min(width, 780));
+      }
+    }
+
+    function show() {
+      var entry = state.entry, basis = basisOf(entry), model = modelOf(), chosen = places(entry);
+      var everyone = entry.trials.map(function (_, i) { return i; });
+      var full = everyone.length > 1 ? lookUp(book, entry, basis, model.id, everyone) : null;
+      var fit = chosen.length === everyone.length ? full
+        : chosen.length > 1 ? lookUp(book, entry, basis, model.id, chosen) : null;
+      var gone = without(entry);
+      var text = sentence(entry, basis, model, chosen, fit);
+      var more = gone.length && chosen.length ? " Without " + listing(gone) + "." : "";
+      said.textContent = text + more + comparison(entry, fit, full);
+      values(fit, chosen, basis);
+      var kept = basis.rebased.some(function (flag) { return !flag; });
+      note.textContent = "Squares: trials with 95% Wilson intervals, area by number of patients; gray: left " +
+        "out; hollow: no event or all. " + (fit && fit.estimate !== null && !isLimit(fit)
+        ? "Diamond: " + model.name + ". " : "") +
+        (full && full !== fit ? "Hollow diamond: all trials. " : "") +
+        (kept ? "* This trial keeps the denominator that its source reports: the other number is not " +
+          "stated, or the count was made in a subgroup. " : "");
+      var rows = rowsOf(entry, basis, model, chosen, fit, full);
+      var line = fit && fit.estimate !== null && !isLimit(fit) ? fit.estimate : null;
+      svg.setAttribute("aria-label", "Forest plot. " + said.textContent);
+      drawn = { rows: rows, line: line, width: 0 };
+      redraw();
+      table(rows, entry.label + ", " + entry.population + ": the selected trials and their pooled result");
+      part("link").textContent = window.location.href.split("#")[0] + address();
+      part("code").textContent = code(basis, model, chosen);
+      var page = part("page");
+      page.setAttribute("href", entry.page + "#" + entry.id);
+      page.textContent = entry.label;
+      part("cite").textContent = book.cite.before + entry.label + ": " + entry.population + ", " +
+        (gone.length ? "without " + listing(gone) : "all trials") + " (model: " +
+        model.name.replace(" (main)", "") + "; denominator: " + basis.label.toLowerCase() + "). " +
+        book.cite.after + "Selection from estimate " + entry.id + "@" + book.data + ", " +
+        book.cite.origin + ". " + text + " Address of the selection: " + address();
+    }
+
+    function changed() {
+      message.hidden = true;
+      show();
+      remember();
+    }
+
+    // -------- start
+
+    book.models.forEach(function (m) {
+      part("models").appendChild(choice("radio", "model", m.id, m.id === state.model, m.name, ""));
+    });
+    form.addEventListener("submit", function (event) { event.preventDefault(); });
+    form.addEventListener("change", function (event) {
+      var input = event.target;
+      if (input === question) { state.entry = byId[input.value]; controls(); }
+      else if (input.name === "model") { state.model = input.value; }
+      else if (input.name === "denominator") {
+        state.basis = input.value;
+        Array.prototype.forEach.call(trials.querySelectorAll("small"), function (small, i) {
+          var basis = basisOf(state.entry), about = state.entry.trials[i][2];
+          small.textContent = basis.events[i] + " of " + basis.total[i] + (about ? "; " + about : "");
+        });
+      } else if (input.name === "trial") {
+        if (input.checked) { delete state.out[input.value]; } else { state.out[input.value] = true; }
+      } else { return; }
+      changed();
+    });
+    Array.prototype.forEach.call(form.querySelectorAll("button[data-all]"), function (button) {
+      button.addEventListener("click", function () {
+        var all = button.getAttribute("data-all") === "yes";
+        state.entry.trials.forEach(function (t) {
+          if (all) { delete state.out[t[0]]; } else { state.out[t[0]] = true; }
+        });
+        Array.prototype.forEach.call(trials.querySelectorAll("input"), function (input) {
+          input.checked = all;
+        });
+        changed();
+      });
+    });
+    window.addEventListener("hashchange", function () {
+      if (restore()) { controls(); show(); }
+    });
+    restore();
+    controls();
+    form.hidden = false;
+    output.hidden = false;
+    box.querySelector(".ev-x-static").hidden = true;
+    show();
+    if (window.ResizeObserver) { new window.ResizeObserver(redraw).observe(svg.parentNode); }
+    else { window.addEventListener("resize", redraw); }
+    box.setAttribute("data-ready", "");
+  }
+
+  function all() {
+    Array.prototype.forEach.call(document.querySelectorAll("[data-ev-explorer]"), start);
+  }
+
+  all();
+}());
