@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from analysis.pooling import Fit, effect_sizes, effective_total, inverse, pool
+from analysis.pooling import Fit, effect_sizes, effective_total, inverse, pool, pool_many
 from analysis.pooling import quadrature as quad
 from analysis.pooling._regression import Weighted, estimate_tau2, weighted
 from analysis.pooling._stats import t_p, t_quantile
@@ -150,11 +150,16 @@ def leave_one_out(
     if k < 2:
         raise ValueError("leaving one out needs at least two trials, got 1")
     names = _names(labels, k)
-    fits = []
-    for i in range(k):
-        keep = np.arange(k) != i
-        part = [names[j] for j in np.flatnonzero(keep)]
-        fits.append(pool(x[keep], n[keep], model, labels=part, **options))
+    kept = np.array([[j for j in range(k) if j != i] for i in range(k)])
+    parts = [[names[j] for j in row] for row in kept]
+    if model == "bayes" and k > 2 and not {"thresholds", "interval"} & set(options):
+        many = pool_many(x[kept], n[kept], model, **options)
+        fits = [many.fit(i, labels=part) for i, part in enumerate(parts)]
+    else:
+        fits = [
+            pool(x[row], n[row], model, labels=part, **options)
+            for row, part in zip(kept, parts, strict=True)
+        ]
     return FitSeries(
         kind="leave-one-out",
         labels=names,
@@ -929,8 +934,6 @@ def _many(
     x: np.ndarray, n: np.ndarray, model: str, interval: str, options: dict[str, Any]
 ) -> dict[str, np.ndarray]:
     """The values of each row; NaN where a value does not exist."""
-    from analysis.pooling import pool_many
-
     if model == "bayes":
         interval = "credible"
     elif model == "glmm":

@@ -177,7 +177,7 @@ def test_range_contains_the_main_estimate(target: estimands.Estimand, possible: 
     assert low - 1e-9 <= fit.estimate <= high + 1e-9
     for at in {0, options.lowest, options.highest}:
         rows = options.rows.iloc[list(options.sets[at])]
-        alone = pool(list(rows["events"]), list(rows["total"]))
+        alone = pool(list(rows["events"]), list(rows["total"]), **estimands.PRIMARY)
         assert options.estimate[at] == pytest.approx(alone.estimate, abs=1e-7)
         assert options.ci_low[at] == pytest.approx(alone.ci_low, abs=1e-6)
         assert options.ci_high[at] == pytest.approx(alone.ci_high, abs=1e-6)

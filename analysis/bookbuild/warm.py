@@ -215,6 +215,7 @@ def warm_up(root: Path) -> list[str]:
     if chapter is not None:
         with contextlib.suppress(Exception):
             chapter.dataset()
+            chapter.estimands.prepare()
     return failed
 
 

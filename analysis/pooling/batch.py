@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import chdtrc, xlogy
@@ -10,14 +12,14 @@ from scipy.special import chdtrc, xlogy
 from . import engine
 from . import quadrature as quad
 from ._stats import t_quantile, z_quantile
-from ._validate import check_choice, check_counts, check_level, check_positive
+from ._validate import check_choice, check_counts, check_labels, check_level, check_positive
 from .api import NORMAL, pool, refuse_unused, resolve
 from .bayes_many import bayes_arrays, suits
 from .effects import FT_MEANS, TO, effect_sizes, effective_total, expit, inverse
 from .fit import Fit
 from .glmm import EMPTY, FULL, OK, ONE, SEPARATED, SINGLE, glmm_arrays
 from .normal import normal_arrays
-from .proportion import clopper_pearson
+from .proportion import clopper_pearson, wilson
 
 __all__ = ["Batch", "pool_many"]
 
@@ -68,11 +70,66 @@ class Batch:
     def __len__(self) -> int:
         return self.events.shape[0]
 
+    def fit(self, i: int, labels: Sequence[Any] | None = None) -> Fit:
+        """Return the numbers of data set ``i`` as a :class:`Fit`.
+
+        It has no details, and notes say only what ``status`` says. Weights are shares of the
+        information on mu at the estimates; the intervals of the single trials are Wilson's.
+
+        Parameters
+        ----------
+        i : int
+            Position in the batch.
+        labels : sequence of str, optional
+            Names of the trials.
+
+        Raises
+        ------
+        ValueError
+            For a model other than the GLMM and the Bayesian one, or a data set without a finite
+            pooled mean: ask :func:`pool` for those.
+        """
+        x, n = self.events[i], self.total[i]
+        if self.model not in ("glmm", "bayes") or np.isnan(self.mu[i]):
+            raise ValueError(f"data set {i}, model {self.model!r}: use pool() for its fit")
+        information = -quad.derivatives(quad.prepare(x, n), self.mu[i], self.tau2[i]).mu_mu
+        own = wilson(x, n, self.level)
+        values = {name: _number(getattr(self, name)[i]) for name in _VECTORS}
+        pairs = {name: getattr(self, name)[i] for name in ("tau2_ci", "marginal_ci")}
+        return Fit(
+            model=self.model,
+            transform=self.transform,
+            interval=self.interval,
+            level=self.level,
+            k=self.k,
+            events=x,
+            total=n,
+            labels=check_labels(labels, x.size),
+            q_df=self.q_df,
+            converged=bool(self.converged[i]),
+            notes=() if self.status[i] == OK else (f"Status: {self.status[i]}.",),
+            study_estimate=x / n,
+            study_ci_low=own[0],
+            study_ci_high=own[1],
+            weight=information / information.sum(),
+            **values,
+            **{
+                name: None if np.isnan(pair).any() else (float(pair[0]), float(pair[1]))
+                for name, pair in pairs.items()
+            },
+        )
+
 
 _VECTORS = (
     "estimate", "ci_low", "ci_high", "pi_low", "pi_high", "mu", "se", "tau2", "i2", "q", "q_p",
     "lrt", "lrt_p", "log_likelihood", "aic", "marginal_estimate",
 )  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 _PAIRS = ("mu_ci", "tau2_ci", "marginal_ci")
 
 
@@ -211,7 +268,15 @@ def _bayes(x, n, level, tau_scale, mu_scale) -> dict[str, np.ndarray]:
     gain -= xlogy(x, common) + xlogy(n - x, 1.0 - common)
     out["q"] = np.maximum(0.0, 2.0 * gain.sum(axis=1))
     out["q_p"] = chdtrc(x.shape[1] - 1, out["q"])
+    out["i2"] = 100.0 * out["tau2"] / (out["tau2"] + _typical_variance(x, n))
     return out
+
+
+def _typical_variance(x, n) -> np.ndarray:
+    """Typical variance of a trial's logit (Higgins and Thompson 2002, equation 9)."""
+    w = 1.0 / effect_sizes(x, n, "logit")[1]
+    s1, s2 = w.sum(axis=1), (w * w).sum(axis=1)
+    return (x.shape[1] - 1) * s1 / (s1**2 - s2)
 
 
 def _boundary_p(lrt: np.ndarray) -> np.ndarray:
@@ -243,10 +308,7 @@ def _glmm(x, n, interval, level, tau2_interval, table) -> dict[str, np.ndarray]:
         q = np.maximum(0.0, 2.0 * (quad.log_binomial_saturated(x, n).sum(axis=1) - zero))
         out["q"] = q
         out["q_p"][fine] = chdtrc(k - 1, q[fine])
-        w = 1.0 / effect_sizes(x, n, "logit")[1]
-        s1, s2 = w.sum(axis=1), (w * w).sum(axis=1)
-        typical = (k - 1) * s1 / (s1**2 - s2)
-        out["i2"] = 100.0 * a["tau2"] / (a["tau2"] + typical)
+        out["i2"] = 100.0 * a["tau2"] / (a["tau2"] + _typical_variance(x, n))
     if k >= 3:
         half = t_quantile(level, k - 1) * np.sqrt(a["tau2"] + a["se"] ** 2)
         out["pi_low"], out["pi_high"] = expit(a["mu"] - half), expit(a["mu"] + half)

@@ -118,3 +118,21 @@ def test_scales_are_checked(bad):
         pool_many([TRIALS[0]] * 3, TRIALS[1], "bayes", tau_scale=bad)
     with pytest.raises(ValueError, match="mu_scale must be a positive"):
         pool_many([TRIALS[0]] * 3, TRIALS[1], "bayes", mu_scale=bad)
+
+
+def test_a_row_of_a_batch_as_a_fit_is_the_fit() -> None:
+    events, total = [[3, 0, 7], [2, 2, 2], [4, 9, 9]], [9, 9, 9]
+    many = pool_many(events, total, "bayes", tau_scale=2.0)
+    for i, x in enumerate(events):
+        one = pool(x, total, "bayes", tau_scale=2.0, labels=["a", "b", "c"])
+        row = many.fit(i, labels=["a", "b", "c"])
+        assert row.labels == one.labels
+        assert (row.k, row.q_df, row.interval, row.level) == (3, 2, one.interval, one.level)
+        for name in ("estimate", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "i2", "q"):
+            assert getattr(row, name) == pytest.approx(getattr(one, name), rel=1e-6), name
+        assert row.tau2_ci == pytest.approx(one.tau2_ci, rel=1e-5)
+        assert row.marginal_ci == pytest.approx(one.marginal_ci, rel=1e-6)
+        assert row.weight == pytest.approx(one.weight, rel=1e-6)
+        assert row.study_ci_low == pytest.approx(one.study_ci_low, rel=1e-12)
+    with pytest.raises(ValueError, match="data set 0, model 'dl'"):
+        pool_many(events, total, "dl").fit(0)
