@@ -125,7 +125,8 @@ def questions(page: str) -> list[Question]:
     ValueError
         If the registry gives no estimand to the chapter.
     """
-    asked = [ask(target.id) for target in estimands.estimands() if target.page == page]
+    every = estimands.estimands(comparators=True)
+    asked = [ask(target.id) for target in every if target.page == page]
     if not asked:
         raise ValueError(f"no estimand in {estimands.REGISTRY.name} has the chapter {page!r}")
     return asked

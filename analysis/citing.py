@@ -57,7 +57,7 @@ RECORD = {
 
 @lru_cache(maxsize=1)
 def _questions() -> tuple[chapter.Question, ...]:
-    return tuple(chapter.ask(target.id) for target in estimands())
+    return tuple(chapter.ask(target.id) for target in estimands(comparators=True))
 
 
 def summary() -> Html:

@@ -218,7 +218,11 @@ def estimates_command(
     dataset = _load(data)
     console = Console(stderr=True)
     steps = track(
-        publish.records(dataset), "pooling", total=len(estimands()), console=console, transient=True
+        publish.records(dataset),
+        "pooling",
+        total=len(estimands(comparators=True)),
+        console=console,
+        transient=True,
     )
     entries = list(steps)
     if write:

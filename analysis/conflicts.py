@@ -201,7 +201,7 @@ class _Pooler:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.cohorts = Package.of(dataset).cohorts
-        self.targets = estimands()
+        self.targets = estimands(comparators=True)
         self.main: dict[str, Evidence] = {}
         self.fits: dict[tuple, Fit | None] = {}
 

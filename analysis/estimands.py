@@ -136,8 +136,14 @@ def _registry() -> dict[str, Any]:
     return tomllib.loads(REGISTRY.read_text(encoding="utf-8"))
 
 
-def estimands() -> tuple[Estimand, ...]:
-    """List every estimand of the registry, population by population."""
+def estimands(*, comparators: bool = False) -> tuple[Estimand, ...]:
+    """List the estimands of the registry, population by population.
+
+    Parameters
+    ----------
+    comparators : bool
+        Whether the populations that stand beside CLL for comparison are listed too, after it.
+    """
     return tuple(
         Estimand(
             id=f"{outcome.replace('_', '-')}-{population}",
@@ -146,10 +152,11 @@ def estimands() -> tuple[Estimand, ...]:
             population_label=entry["label"],
             population_short=entry["short"],
             description=entry["description"],
-            page=_registry()["pages"][outcome],
+            page=entry.get("page") or _registry()["pages"][outcome],
             where=dict(entry["where"]),
         )
         for population, entry in _registry()["populations"].items()
+        if comparators or not entry.get("comparator", False)
         for outcome in entry["outcomes"]
     )
 
@@ -168,7 +175,7 @@ def estimand(estimand_id: str) -> Estimand:
     ValueError
         If there is no such estimand; the message lists those there are.
     """
-    by_id = {entry.id: entry for entry in estimands()}
+    by_id = {entry.id: entry for entry in estimands(comparators=True)}
     if estimand_id not in by_id:
         raise ValueError(f"there is no estimand {estimand_id!r}; there are {', '.join(by_id)}")
     return by_id[estimand_id]

@@ -219,7 +219,7 @@ def _signed(points: float) -> str:
 def _pages() -> dict[str, str]:
     from analysis.estimands import estimands
 
-    return {target.id: f"{target.page}.html" for target in estimands()}
+    return {target.id: f"{target.page}.html" for target in estimands(comparators=True)}
 
 
 def _read(path: Path, version: str | None = None) -> list[Record]:

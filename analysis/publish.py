@@ -71,7 +71,7 @@ def record(dataset: Dataset, estimand_id: str) -> dict[str, Any]:
     """
     for entry in records(dataset, only=estimand_id):
         return entry
-    known = ", ".join(target.id for target in estimands())
+    known = ", ".join(target.id for target in estimands(comparators=True))
     raise ValueError(f"there is no estimand {estimand_id!r}; there are {known}")
 
 
@@ -89,7 +89,7 @@ def records(dataset: Dataset, only: str | None = None) -> Iterator[dict[str, Any
     dict
         See :func:`record`.
     """
-    for target in estimands():
+    for target in estimands(comparators=True):
         if only not in (None, target.id):
             continue
         found = evidence(dataset, target)

@@ -32,8 +32,8 @@ def problems(dataset: Dataset) -> list[Finding]:
         Sorted by file and row; empty if the book can be made.
     """
     found = [*reconcile.check_percentages(dataset), *claims.problems(dataset)]
-    known = {target.id for target in estimands()}
-    for target in estimands():
+    known = {target.id for target in estimands(comparators=True)}
+    for target in estimands(comparators=True):
         if evidence(dataset, target).rows.empty:
             message = f"no trial of its population has a count in use for {target.id}"
             found.append(Finding("extraction.csv", 1, "status", message))
