@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "answer",
     "answers",
+    "beyond",
     "bubble",
     "compare",
     "concluded",
@@ -31,6 +32,7 @@ __all__ = [
     "firmness",
     "forest",
     "groups",
+    "low_first",
     "makeup",
     "overview",
     "section",
@@ -71,8 +73,8 @@ def answer(found: Sequence[Outcome]) -> str:
             f"{found[0].comparison.label}: for none of the {outcomes} are there two trials in each "
             f"group, so the trials stand side by side and nothing is tested ({_brief(found[0])})."
         )
-    both = [one for one in tested if _beyond(one) == "both"]
-    one_only = [one for one in tested if _beyond(one) == "one"]
+    both = [one for one in tested if beyond(one) == "both"]
+    one_only = [one for one in tested if beyond(one) == "one"]
     if both:
         said = f"the groups differ beyond chance in {_names(both)}"
         rest = len(tested) - len(both) - len(one_only)
@@ -106,8 +108,8 @@ def _brief(one: Outcome) -> str:
         at = f"{int(sum(fit.events))} of {wording.patients(fit)}"
         if fit.estimate is not None and not wording.is_limit(fit):
             at = wording.pct(fit.estimate)
-        sides.append(f"{_low_first(name)} {at}")
-    return f"{_low_first(one.label)}: {', '.join(sides)}"
+        sides.append(f"{low_first(name)} {at}")
+    return f"{low_first(one.label)}: {', '.join(sides)}"
 
 
 def summary(compared: Sequence[Sequence[Outcome]]) -> Html:
@@ -163,7 +165,7 @@ def concluded(found: Sequence[Outcome]) -> Html:
     items = [answer(found)]
     tested = [one for one in found if one.p is not None and one.contrasts]
     for one in tested:
-        if _beyond(one) == "both":
+        if beyond(one) == "both":
             for way in one.contrasts:
                 items.append(
                     f"{one.label}: {_higher(way)} in the trials of the group "
@@ -176,11 +178,11 @@ def concluded(found: Sequence[Outcome]) -> Html:
         best, tight = min(wide, key=lambda pair: pair[1].points_high - pair[1].points_low)
         items.append(
             "No difference shown is not the same as no difference: the intervals run from "
-            f"{_points_span(tight)} percentage points ({_low_first(best.label)}, the narrowest) to "
-            f"{_points_span(way)} ({_low_first(one.label)}, the widest)."
+            f"{_points_span(tight)} percentage points ({low_first(best.label)}, the narrowest) to "
+            f"{_points_span(way)} ({low_first(one.label)}, the widest)."
             if (one, way) != (best, tight)
             else "No difference shown is not the same as no difference: the interval runs from "
-            f"{_points_span(way)} percentage points ({_low_first(one.label)})."
+            f"{_points_span(way)} percentage points ({low_first(one.label)})."
         )
     return Html(f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
 
@@ -191,23 +193,24 @@ def _check(found: Sequence[Outcome]) -> None:
 
 
 def _names(found: Sequence[Outcome]) -> str:
-    return wording.listing(_low_first(one.label) for one in found)
+    return wording.listing(low_first(one.label) for one in found)
 
 
-def _low_first(text: str) -> str:
-    """Lower case at the start, unless the first word is an abbreviation."""
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+def low_first(text: str) -> str:
+    """Return a text with a small first letter, unless its first word is an abbreviation."""
+    first = text.split(" ", 1)[0]
+    return text if any(c.isupper() for c in first[1:]) else text[:1].lower() + text[1:]
 
 
-def _beyond(one: Outcome) -> str:
-    """Tell whether both tests, one, or none is below the threshold."""
+def beyond(one: Outcome) -> str:
+    """Tell which tests of an outcome find a difference beyond chance: both, one or none."""
     ps = [one.p] + ([one.permutation.p] if one.permutation is not None else [])
     below = [p is not None and p < ALPHA for p in ps]
     return "both" if all(below) else "one" if any(below) else "none"
 
 
 def _said(one: Outcome) -> str:
-    sides = "; ".join(_low_first(_side(name, fit)) for name, fit in one.groups.items())
+    sides = "; ".join(low_first(_side(name, fit)) for name, fit in one.groups.items())
     text = f"{one.label}: {sides}."
     if one.p is None:
         return f"{text} {one.why}.{_beside(one)}"
@@ -216,7 +219,7 @@ def _said(one: Outcome) -> str:
         if len(one.groups) > 2:
             of = f", \u201c{way.level}\u201d against \u201c{way.reference}\u201d"
         text += f" Odds ratio{of} {_odds(way)}; {_points(way)}."
-    return f"{text} {_tests(one)}: {VERDICT[_beyond(one)]}.{f' {one.why}.' if one.why else ''}"
+    return f"{text} {_tests(one)}: {VERDICT[beyond(one)]}.{f' {one.why}.' if one.why else ''}"
 
 
 VERDICT = {
@@ -309,7 +312,7 @@ def _test_lines(one: Outcome) -> tuple[str, ...]:
         + "."
     ]
     lines += [
-        f"{way.level} against {_low_first(way.reference)}: odds ratio {_odds(way)}; {_points(way)}."
+        f"{way.level} against {low_first(way.reference)}: odds ratio {_odds(way)}; {_points(way)}."
         for way in one.contrasts
     ]
     return (*lines, f"{one.why}.") if one.why else tuple(lines)
@@ -321,7 +324,7 @@ def _test_lines(one: Outcome) -> tuple[str, ...]:
 def forest(one: Outcome) -> Html:
     """Draw the trials in groups, each pooled on its own, with the test between the groups."""
     tests = _test_lines(one)
-    title = f"{one.label}, {one.comparison.label.lower()}"
+    title = f"{one.label}, {low_first(one.comparison.label)}"
     fit = next(f for f in one.groups.values() if f is not None)
     unpooled = [
         figures.Unpooled(str(row.label), int(row.events), int(row.total), "group not stated")
@@ -553,7 +556,7 @@ def trend_answer(found: Sequence[Outcome]) -> str:
     if not fitted:
         return "No outcome is reported by trials enough for a line."
     said = [
-        f"{_low_first(one.label)} {_odds(slope)}, {wording.p_value(slope.p)}"
+        f"{low_first(one.label)} {_odds(slope)}, {wording.p_value(slope.p)}"
         for one, slope in fitted
     ]
     below = [
@@ -606,6 +609,7 @@ def trials(found: Sequence[Outcome]) -> Html:
 #: Characteristics of the cohorts that the groups may differ in: column of cohorts.csv, name.
 CHARACTERISTICS = (
     ("center", "Center"),
+    ("target", "Target"),
     ("product", "Product"),
     ("costimulatory_domain", "Costimulatory domain"),
     ("lymphodepletion", "Lymphodepletion"),
