@@ -23,7 +23,7 @@ export BOOK_JOBS := $(JOBS)
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS VIRTUAL_ENV MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-fast check data-check lint format types serve lock clean distclean
+.PHONY: help setup book test test-fast check data-check lint format types serve lock lab clean distclean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -60,8 +60,14 @@ serve: book ## build the book and show it at http://localhost:8000 (PORT=...)
 	@echo "open http://localhost:$(PORT)/ and end with Ctrl-C"
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-lock: ## compile requirements.in into requirements.txt (UPGRADE=1: newest versions); needs uv
-	@sh .ci/lock.sh $(if $(UPGRADE),--upgrade)
+lock: ## compile requirements.in into requirements.txt, say what it does to the estimates (UPGRADE=1: newest versions)
+	@sh .ci/lock.sh '$(VENV)/lock' $(if $(UPGRADE),--upgrade)
+	@$(MAKE) --no-print-directory setup
+	@$(PY) -m analysis estimates --digits || [ $$? -eq 1 ]
+
+lab: setup ## open chapters as notebooks in JupyterLab (PORT=...), which is installed on first use
+	@sh .ci/lab.sh '$(VENV)'
+	@$(VENV)/lab/bin/python -m jupyter lab --port $(PORT) --ServerApp.default_url=/lab/tree/chapters $(ARGS)
 
 clean: ## remove what was built
 	@rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov

@@ -180,11 +180,14 @@ def estimates_command(
     show_diff: Annotated[
         bool, typer.Option("--diff", help="Say which estimates moved, by how much, and why.")
     ] = False,
+    show_digits: Annotated[
+        bool, typer.Option("--digits", help="Say which values differ in any of their digits.")
+    ] = False,
     against: Annotated[
         str | None,
         typer.Option(
-            help="With --diff: what to compare with, a file like estimates.json or a version kept "
-            "in data/history, such as 1.0.0; the pinned estimates if not given.",
+            help="With --diff or --digits: what to compare with, a file like estimates.json or a "
+            "version kept in data/history, such as 1.0.0; the pinned estimates if not given.",
             show_default=False,
         ),
     ] = None,
@@ -197,20 +200,25 @@ def estimates_command(
 
     End with 0 if every number agrees and with 1 if any differs. With --diff, end with 0 if no
     estimate moved, with 1 if any moved, came in or went, and with 2 if there is nothing to compare
-    with: the file of --against is missing or damaged, or the options do not go together.
+    with: the file of --against is missing or damaged, or the options do not go together. --digits
+    ends in the same way, but takes no two numbers for the same unless all their digits are.
     """
     from rich.console import Console
     from rich.progress import track
 
-    from analysis import diff, publish
+    from analysis import diff, digits, publish
     from analysis.estimands import estimands
 
-    if (against is not None or as_json) and not show_diff:
-        raise fail("--against and --json belong to --diff", code=2)
+    if show_digits and (show_diff or write or as_json):
+        raise fail("--digits goes with --against alone", code=2)
+    if as_json and not show_diff:
+        raise fail("--json belongs to --diff", code=2)
+    if against is not None and not (show_diff or show_digits):
+        raise fail("--against belongs to --diff or --digits", code=2)
     if show_diff and write:
         raise fail("--diff compares and --write pins; give one of them", code=2)
     before: list[dict[str, Any]] = []
-    if show_diff:
+    if show_diff or show_digits:
         try:
             before = diff.earlier(against, data)
         except ValueError as error:
@@ -228,6 +236,12 @@ def estimates_command(
     if write:
         for path in publish.write(entries, data):
             print(f"wrote {path}")
+        return
+    if show_digits:
+        for line in digits.lines(before, entries):
+            print(line)
+        if digits.compare(before, entries):
+            raise typer.Exit(1)
         return
     if show_diff:
         found = diff.moved(before, entries)

@@ -19,9 +19,10 @@ from analysis.estimands import estimands, evidence, pooled
 from analysis.identity import code_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from analysis.data import Dataset
+    from analysis.estimands import Estimand
 
 __all__ = ["compare", "record", "records", "to_csv", "to_json", "write"]
 
@@ -75,7 +76,13 @@ def record(dataset: Dataset, estimand_id: str) -> dict[str, Any]:
     raise ValueError(f"there is no estimand {estimand_id!r}; there are {known}")
 
 
-def records(dataset: Dataset, only: str | None = None) -> Iterator[dict[str, Any]]:
+def records(
+    dataset: Dataset,
+    only: str | None = None,
+    *,
+    targets: Iterable[Estimand] | None = None,
+    **options: Any,
+) -> Iterator[dict[str, Any]]:
     """Compute every estimate of the registry, in its order.
 
     Parameters
@@ -83,17 +90,21 @@ def records(dataset: Dataset, only: str | None = None) -> Iterator[dict[str, Any
     dataset : Dataset
     only : str, optional
         Compute this estimand alone.
+    targets : iterable of Estimand, optional
+        Other estimands than those of the registry.
+    options
+        Model and options in place of the main analysis; see :func:`analysis.estimands.pooled`.
 
     Yields
     ------
     dict
         See :func:`record`.
     """
-    for target in estimands(comparators=True):
+    for target in estimands(comparators=True) if targets is None else targets:
         if only not in (None, target.id):
             continue
         found = evidence(dataset, target)
-        fit = pooled(found)
+        fit = pooled(found, **options)
         entry: dict[str, Any] = {
             "estimate_id": f"{target.id}@{dataset.version}",
             "estimand_id": target.id,

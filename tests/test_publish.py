@@ -15,7 +15,7 @@ import pytest
 
 from analysis import publish
 from analysis.data import DATA_DIR, Dataset, load
-from analysis.estimands import estimands
+from analysis.estimands import PRIMARY, estimands
 from analysis.pooling import pool
 
 COUNTS = ("trials", "events", "patients")
@@ -78,7 +78,7 @@ def test_records_hold_the_result_of_pooling_those_rows(
     rows = dataset.extraction.set_index("record_id")
     for entry in entries:
         named = rows.loc[entry["records"]]
-        fit = pool(list(named["events"]), list(named["total"]), model="glmm")
+        fit = pool(list(named["events"]), list(named["total"]), **PRIMARY)
         for name in ("estimate", "ci_low", "ci_high", "pi_low", "pi_high", "tau2", "q"):
             expected = getattr(fit, name)
             if expected is None:
@@ -202,7 +202,9 @@ def test_a_moved_number_is_named(entries: list[dict[str, Any]], folder: Path, na
     old = entries[0][name]
     new = old + 1 if name in COUNTS else round((old or 0.0) * 1.0001 + 1e-5, 8)
     lines = publish.compare(changed(entries, **{name: new}), folder)
-    assert lines == [f"{entries[0]['estimand_id']}, {name}: {old} is now {new}"]
+    assert lines == [
+        f"{entries[0]['estimand_id']}, {name}: {'none' if old is None else old} is now {new}"
+    ]
 
 
 @pytest.mark.parametrize("name,new", [("model", "reml"), ("interval", "wald"), ("records", ["x"])])
