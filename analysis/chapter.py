@@ -354,8 +354,10 @@ def _assumed_row(question: Question, trial: Silent) -> dict[str, Any]:
 
 
 def section(question: Question) -> Html:
-    """Show an estimand: its forest plot, the trials with their sources, how to cite it."""
-    return forest(question) + trials(question) + cite(question)
+    """Show an estimand: forest plot, certainty, the trials with their sources, how to cite it."""
+    from analysis import appraisal
+
+    return forest(question) + appraisal.line(question) + trials(question) + cite(question)
 
 
 def sensitivity(questions: list[Question]) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from analysis import chapter, tables, wording
+from analysis import appraisal, chapter, tables, wording
 from analysis.digest import data_date
 from analysis.estimands import estimands
 from analysis.identity import AUTHOR, TITLE, code_version
@@ -164,7 +164,12 @@ def written(question: chapter.Question) -> Report | None:
     """Write the sentences of one estimate; None where no trial reports the outcome."""
     if question.fit is None:
         return None
-    return report(question.fit, chapter.citable(question), question.evidence.estimand.description)
+    return report(
+        question.fit,
+        chapter.citable(question),
+        question.evidence.estimand.description,
+        appraisal.said(question),
+    )
 
 
 def _interval_note() -> str:
