@@ -87,6 +87,14 @@ SHOWN = {
     "unclear": ("?", "unclear"),
     "not-assessable": ("–", "n.a."),
 }
+#: Columns of the table of ratings before those of the domains; where long words may break.
+ABOUT = ("Outcome", "Trials", "Rate", "Certainty")
+HYPHENATED = {
+    "Inconsistency": "Incon\u00adsistency",
+    "Indirectness": "Indirect\u00adness",
+    "Imprecision": "Impre\u00adcision",
+    "Publication bias": "Publi\u00adcation bias",
+}
 SIGNS = "✓ yes, ✗ no, ? unclear, – n.a.: not assessable from the sources read."
 
 
@@ -195,10 +203,10 @@ def items(instrument: str) -> Html:
     frame = _appraised()
     frame = frame[frame["instrument"] == instrument]
     rows = []
-    for i, (short, question) in enumerate(chosen.items):
+    for i, (_, question) in enumerate(chosen.items):
         counts = frame.loc[frame["item"] == i + 1, "judgment"].value_counts()
         rows.append(
-            {"Item": f"{i + 1} {short}", "Question": question}
+            {"Item": f"{i + 1} {question}"}
             | {f"{sign} {word}": int(counts.get(name, 0)) for name, (sign, word) in SHOWN.items()}
         )
     return tables.html_table(
@@ -206,7 +214,6 @@ def items(instrument: str) -> Html:
         f"{chosen.name}: what each item asks, and how many trials got which judgment",
         id=f"{instrument}-items",
         row_header="Item",
-        stack=True,
     )
 
 
@@ -336,31 +343,33 @@ def certainties() -> Html:
         rate = fit.estimate
         if rate is None and fit.k == 1:
             rate = float(fit.study_estimate[0])
+        short = question.evidence.estimand.population_short
         about = {
-            "Population": question.evidence.estimand.population_short,
             "Trials": fit.k,
             "Rate": wording.pct(rate),
         }
         taken = {step.domain.capitalize(): step.down for step in found.steps}
         link = f'<a href="#{attribute(question.id)}-certainty">{escape(question.label)}</a>'
         rows.append(
-            {"Outcome": Html(link)}
+            {"Outcome": Html(f"{link}, {escape(short)}")}
             | about
             | {"Certainty": _level(found)}
             | {name: f"\u2212{down}" if down else "0" for name, down in taken.items()}
         )
         plain.append(
-            {"Estimand": question.id, "Outcome": question.label}
+            {"Estimand": question.id, "Outcome": question.label, "Population": short}
             | about
             | {"Certainty": found.level}
             | taken
         )
+    domains = [name for name in (rows[0] if rows else {}) if name not in ABOUT]
     return tables.html_table(
         rows,
         "Certainty of each rate",
         id="certainty-table",
         row_header="Outcome",
-        numeric=["Rate"],
+        numeric=["Rate", *domains],
+        headers={name: HYPHENATED.get(name, name) for name in domains},
         stack=True,
         csv=tables.to_csv(plain),
         note="On the right, how many levels each domain took off. With one trial the rate is "

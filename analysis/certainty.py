@@ -83,9 +83,9 @@ class Rule:
 RULE = Rule()
 #: Other defensible rules, by name: each gives way in one place, the last in all.
 VARIANTS = {
-    "Silence not held against a trial": replace(RULE, unknown_counts=False),
+    "Silence no concern": replace(RULE, unknown_counts=False),
     "Spread counted once": replace(RULE, spread_twice=False),
-    "Limits half as wide again": replace(RULE, width=(30.0, 60.0), spread=(45.0, 90.0)),
+    "Wider limits": replace(RULE, width=(30.0, 60.0), spread=(45.0, 90.0)),
     "All three": Rule((30.0, 60.0), (45.0, 90.0), unknown_counts=False, spread_twice=False),
 }
 
