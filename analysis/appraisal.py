@@ -323,7 +323,7 @@ def other_rules() -> Html:
         f"Rates with another level than under the main rule: {changes}. The highest level that "
         f"any rate reaches under any of these rules is {certainty.LEVELS[best]}."
     )
-    return Html(f"<p>{escape(text)}</p>") + tables.html_table(
+    table = tables.html_table(
         rows,
         "Certainty of each rate under other rules",
         id="certainty-rules-table",
@@ -331,6 +331,7 @@ def other_rules() -> Html:
         stack=True,
         csv=tables.to_csv(rows),
     )
+    return Html(f"<p>{escape(text)}</p>") + chapter.folded("Rate by rate", table)
 
 
 def certainties() -> Html:
