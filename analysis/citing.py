@@ -46,7 +46,7 @@ RECORD = {
     "lrt_p": "its p value",
     "log_likelihood": "log-likelihood of the model",
     "tau2_low": "lower limit of tau2",
-    "tau2_high": "upper limit of tau2; inf where there is none",
+    "tau2_high": "upper limit of tau2; infinite where there is none",
     "records": "rows of extraction.csv that were pooled",
     "notes": "sentences on what the numbers lack",
     "data_version": "version of the data package",

@@ -27,7 +27,7 @@ QUESTIONS = [chapter.ask(target.id) for target in estimands()]
 def fit(k: int = 4, low: float = 0.45, high: float = 0.55, tau: float = 0.1, **more: Any) -> Fit:
     """A pooled rate of one half with a narrow interval and next to no spread."""
     half = np.full(k, 0.5)
-    given = {
+    given: dict[str, Any] = {
         "model": "bayes",
         "transform": "logit",
         "interval": "credible",
@@ -151,10 +151,10 @@ def test_criteria_lose_only_their_version(text: str | None, name: str | None) ->
 
 def test_a_spread_counted_once_takes_the_larger_step() -> None:
     once = replace(RULE, spread_twice=False)
-    both = {"tau": 0.8, "low": 0.35, "high": 0.65}
+    both: dict[str, Any] = {"tau": 0.8, "low": 0.35, "high": 0.65}
     assert taken(rated(fit(**both))) == {"inconsistency": 2, "imprecision": 1}
     assert taken(rated(fit(**both), rule=once)) == {"inconsistency": 2}
-    wide = {"tau": 0.5, "low": 0.25, "high": 0.75}
+    wide: dict[str, Any] = {"tau": 0.5, "low": 0.25, "high": 0.75}
     assert taken(rated(fit(**wide), rule=once)) == {"imprecision": 2}
 
 
