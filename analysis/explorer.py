@@ -3,7 +3,8 @@
 The page computes nothing. For each estimand, each denominator and each model the pooled value of
 every set of two or more trials is computed here and written in one order, which the page's script
 repeats: by number of trials, then as the trials stand in the table. Beyond `MOST_SUBSETS` sets
-only those are computed that leave out at most so many trials.
+only those are computed that leave out at most so many trials, and a model may start at more than
+two trials.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ MOST_SUBSETS = 2**14
 #: logit scale.
 VALUES = ("estimate", "ci_low", "ci_high", "pi_low", "pi_high", "tau")
 DIGITS = 6
+#: The GLMM by maximum likelihood starts at three trials. With two its interval, a likelihood-ratio
+#: interval with one degree of freedom in the cut-off, reaches from 0% to 100% whatever they report.
+GLMM_LEAST = 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Model:
         Further arguments of :func:`analysis.pooling.pool`.
     main : bool
         Whether the book's main results come from it.
+    least : int
+        Trials from which on selections are pooled.
     """
 
     id: str
@@ -66,6 +72,7 @@ class Model:
     interval: str
     options: dict[str, Any] = field(hash=False)
     main: bool = False
+    least: int = 2
 
     @property
     def name(self) -> str:
@@ -89,7 +96,8 @@ def models() -> tuple[Model, ...]:
     found: dict[str, Model] = {}
     for name, given in asked:
         model, interval, _ = resolve(given.pop("model"), given.pop("interval", None), "logit")
-        found.setdefault(name, Model(name, model, interval, given, main=not found))
+        least = GLMM_LEAST if (model, interval) == ("glmm", "profile-t") and found else 2
+        found.setdefault(name, Model(name, model, interval, given, not found, least))
     return tuple(found.values())
 
 
@@ -114,7 +122,7 @@ class Basis:
     rebased : numpy.ndarray of bool, shape (k,)
         Whether a trial goes by this denominator; otherwise it keeps the one reported.
     subsets : dict of str to Subsets
-        By id of the model; empty with one trial.
+        By id of the model; none of a model that needs more trials.
     """
 
     id: str
@@ -187,16 +195,23 @@ def explore(
     targets = estimands.estimands() if targets is None else targets
     using = models() if using is None else using
     entries = [entry for target in targets if (entry := _counted(dataset, target)) is not None]
-    work = [(entry, basis) for entry in entries for basis in entry.bases if len(entry.trials) > 1]
-    for model in using if work else ():
+    for model in using:
+        work = [
+            (basis, max(model.least, len(entry.trials) - entry.left_out))
+            for entry in entries
+            for basis in entry.bases
+            if len(entry.trials) >= model.least
+        ]
+        if not work:
+            continue
         made = robustness.subsets_together(
-            [(basis.events, basis.total) for _, basis in work],
+            [(basis.events, basis.total) for basis, _ in work],
             model.model,
             interval=model.interval,
-            min_sizes=[max(2, len(entry.trials) - entry.left_out) for entry, _ in work],
+            min_sizes=[least for _, least in work],
             **model.options,
         )
-        for (_, basis), subsets in zip(work, made, strict=True):
+        for (basis, _), subsets in zip(work, made, strict=True):
             basis.subsets[model.id] = subsets
     return entries
 
@@ -258,6 +273,7 @@ def payload(dataset: Dataset, entries: Sequence[Explored], using: Sequence[Model
                 "id": model.id,
                 "name": model.name,
                 "interval": wording.interval_word(model),
+                "least": model.least,
                 "call": model.call,
             }
             for model in using

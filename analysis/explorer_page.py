@@ -24,6 +24,7 @@ __all__ = ["ALL_FROM", "answer", "choose", "explored", "limits", "picture", "pic
 
 #: Trials from which on all selections are drawn: with fewer there is little to see.
 ALL_FROM = 4
+_AMONG = ' data-part="among"'
 
 
 @lru_cache(maxsize=1)
@@ -161,7 +162,8 @@ def _form(entries: Sequence[Explored]) -> str:
         '<div class="ev-x-trials" data-part="trials"></div>'
         '<div class="ev-x-buttons"><button type="button" class="ev-button" data-all="yes">'
         'All trials</button><button type="button" class="ev-button" data-all="no">No trial'
-        "</button></div></fieldset>\n</form>"
+        '</button></div></fieldset>\n</form>\n<p class="ev-x-now" aria-hidden="true" '
+        'data-part="now" hidden></p>'
     )
 
 
@@ -202,8 +204,8 @@ def _result() -> str:
         '<p class="ev-x-said" role="status" aria-live="polite" aria-atomic="true" '
         'data-part="said"></p>\n'
         f'<dl class="ev-x-numbers">{listed}</dl>\n'
-        '<figure class="ev-figure ev-x-plot"><div><svg role="img" data-part="forest" '
-        'aria-label="Forest plot"></svg></div><figcaption data-part="note"></figcaption></figure>\n'
+        f"{_plot('forest', 'note', 'Forest plot')}\n"
+        f"{_plot('all', 'about', 'Every selection', _AMONG)}\n"
         '<details class="ev-more"><summary>The same as a table</summary>\n'
         '<div class="ev-block ev-table"><div class="ev-scroll ev-stack" role="region" '
         'tabindex="0" aria-labelledby="explorer-caption"><table>'
@@ -217,6 +219,14 @@ def _result() -> str:
     )
 
 
+def _plot(part: str, caption: str, name: str, more: str = "") -> str:
+    """Place for a picture that the script draws."""
+    return (
+        f'<figure class="ev-figure ev-x-plot"{more}><div><svg role="img" data-part="{part}" '
+        f'aria-label="{name}"></svg></div><figcaption data-part="{caption}"></figcaption></figure>'
+    )
+
+
 def limits(entries: Sequence[Explored]) -> Html:
     """Say which selections were computed."""
     sets = sum(
@@ -226,18 +236,27 @@ def limits(entries: Sequence[Explored]) -> Html:
         for subsets in basis.subsets.values()
     )
     short = [entry for entry in entries if entry.left_out < len(entry.trials) - 2]
-    text = f"This page holds {sets:,} pooled results, computed when the book was built. "
+    text = (
+        f"This page holds {sets:,} pooled results, computed when the book was built. A result of "
+        "up to 14 trials has every selection of two trials or more among them; with more trials "
+        "there would be too many, and only those that leave out few trials are pooled, at most "
+        f"{explorer.MOST_SUBSETS:,} by each model and denominator. "
+    )
     if short:
         said = "; ".join(
             f"{wording.plain(entry.title)}: up to {entry.left_out} of {len(entry.trials)}"
             for entry in short
         )
-        text += (
-            f"Where there are more than {explorer.MOST_SUBSETS:,} selections, only those that "
-            f"leave out few trials are among them ({said})."
-        )
+        text += f"This concerns {said}."
     else:
-        text += "Every selection of two trials or more is among them, for every result."
+        most = max((len(entry.trials) for entry in entries), default=0)
+        text += f"No result of this book has more than {wording.count(most, 'trial')} yet."
+    late = [model for model in explorer.models() if model.least > 2]
+    for model in late:
+        text += (
+            f" {model.name} starts at {model.least} trials: with two, its interval reaches from "
+            "0% to 100% whatever the trials report."
+        )
     return Html(f"<p>{escape(text)}</p>")
 
 

@@ -62,21 +62,21 @@
     }
   }
 
-  function indexOf(entry) {
-    if (!entry.index) {
-      var k = entry.trials.length, place = 0;
-      entry.index = {};
-      for (var size = Math.max(2, k - entry.leftOut); size <= k; size += 1) {
-        combinations(k, size, function (key) { entry.index[key] = place; place += 1; });
+  function indexOf(entry, least) {
+    entry.index = entry.index || {};
+    if (!entry.index[least]) {
+      var k = entry.trials.length, place = 0, index = {};
+      for (var size = Math.max(least, k - entry.leftOut); size <= k; size += 1) {
+        combinations(k, size, function (key) { index[key] = place; place += 1; });
       }
+      entry.index[least] = index;
     }
-    return entry.index;
+    return entry.index[least];
   }
 
   // the pooled values of the trials at these places; null where none were computed
   function lookUp(book, entry, basis, model, places) {
-    var at = indexOf(entry)[places.join(" ")];
-    var flat = basis.fits[model];
+    var flat = basis.fits[model.id], at = indexOf(entry, model.least)[places.join(" ")];
     if (at === undefined || !flat) { return null; }
     var width = book.values.length, fit = {};
     book.values.forEach(function (name, i) { fit[name] = flat[at * width + i]; });
@@ -150,7 +150,7 @@
   function forest(svg, rows, line, width) {
     var wide = width >= 560;
     var label = wide ? Math.min(230, Math.max(150, width * 0.3)) : 0;
-    var left = wide ? label + 62 : 8, right = wide ? width - 142 : width - 16;
+    var left = wide ? label + 62 : 9, right = wide ? width - 142 : width - 19;
     var at = function (p) { return Math.round((left + p * (right - left)) * 10) / 10; };
     var y = 18, marks = [], strips = [];
     empty(svg);
@@ -221,6 +221,66 @@
     svg.setAttribute("height", y);
   }
 
+  // ------------------------------------------------------------------ all selections
+
+  var MOST_MARKS = 3000;
+
+  // every selection that was pooled: its places, estimate and tau
+  function everySelection(book, entry, basis, model) {
+    var flat = basis.fits[model.id], width = book.values.length, found = [];
+    if (!flat) { return found; }
+    var index = indexOf(entry, model.least);
+    var e = book.values.indexOf("estimate"), t = book.values.indexOf("tau");
+    Object.keys(index).forEach(function (key) {
+      var at = index[key] * width;
+      if (flat[at + e] !== null && flat[at + t] !== null) {
+        found.push({ key: key, estimate: flat[at + e], tau: flat[at + t] });
+      }
+    });
+    return found;
+  }
+
+  // marks at estimate and tau; returns them with their places on the picture
+  function cloud(svg, all, chosen, width) {
+    var left = 34, right = width - 19, top = 22, bottom = 170, highest = 0.5, marks = [];
+    all.forEach(function (s) { highest = Math.max(highest, s.tau); });
+    var step = highest > 4 ? 2 : highest > 2 ? 1 : 0.5;
+    highest = Math.ceil(highest / step) * step;
+    var across = function (p) { return Math.round((left + p * (right - left)) * 10) / 10; };
+    var up = function (tau) {
+      return Math.round((bottom - 6 - tau / highest * (bottom - top - 12)) * 10) / 10;
+    };
+    empty(svg);
+    draw(svg, "text", { "class": "ev-x-small", x: 0, y: 12 }, TAU + " (spread between trials)");
+    for (var tau = 0; tau <= highest + 1e-9; tau += step) {
+      draw(svg, "path", { "class": "ev-x-grid", d: "M" + left + " " + up(tau) + "H" + right });
+      draw(svg, "text", { "class": "ev-x-small ev-x-right", x: left - 6, y: up(tau) + 4 }, tau.toFixed(1));
+    }
+    [0, 25, 50, 75, 100].forEach(function (tick) {
+      var x = across(tick / 100);
+      draw(svg, "path", { "class": "ev-x-grid", d: "M" + x + " " + top + "V" + bottom });
+      draw(svg, "text", { "class": "ev-x-small ev-x-middle", x: x, y: bottom + 16 },
+        tick + (tick % 100 ? "" : "%"));
+    });
+    var every = Math.max(1, Math.ceil(all.length / MOST_MARKS)), path = "", here = null;
+    all.forEach(function (s, i) {
+      var mark = { key: s.key, x: across(s.estimate), y: up(s.tau) };
+      if (s.key === chosen) { here = mark; }
+      if (i % every) { return; }
+      marks.push(mark);
+      path += "M" + (mark.x - 3.2) + " " + mark.y + "a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0";
+    });
+    draw(svg, "path", { "class": "ev-x-marks", d: path });
+    if (here) {
+      draw(svg, "path", { "class": "ev-x-here", d: "M" + (here.x - 8) + " " + here.y + "L" + here.x +
+        " " + (here.y - 8) + "L" + (here.x + 8) + " " + here.y + "L" + here.x + " " + (here.y + 8) + "Z" });
+    }
+    svg.setAttribute("viewBox", "0 0 " + width + " " + (bottom + 22));
+    svg.setAttribute("width", width);
+    svg.setAttribute("height", bottom + 22);
+    return { marks: marks, shown: marks.length };
+  }
+
   // ------------------------------------------------------------------ the page
 
   function start(box) {
@@ -229,7 +289,8 @@
     var form = box.querySelector("form"), output = box.querySelector(".ev-x-result");
     function part(name) { return box.querySelector("[data-part=" + name + "]"); }
     var question = part("question"), trials = part("trials"), bases = part("denominators");
-    var said = part("said"), note = part("note"), svg = part("forest"), message = part("message");
+    var said = part("said"), note = part("note"), svg = part("forest");
+    var all = part("all"), message = part("message");
     var byId = {};
     book.estimands.forEach(function (entry) { byId[entry.id] = entry; });
     // trials that are left out, by id, whichever question is open
@@ -365,6 +426,10 @@
           ", " + pct(basis.own[own]) + " (95% CI " + words(basis.own[own + 1], basis.own[own + 2]) +
           "); shown, not pooled.";
       }
+      if (!fit && k < model.least) {
+        return title + ": " + basisText + ". This model is offered from " + model.least +
+          " trials on: with fewer its interval reaches from 0% to 100%.";
+      }
       if (!fit) {
         return title + ": " + basisText + ". Selections that leave out more than " +
           count(entry.leftOut, "trial") + " are not computed; the code below does it.";
@@ -383,6 +448,13 @@
           pct(fit.pi_high) + " (95% prediction interval).";
       }
       return text + " " + TAU + NBSP + "=" + NBSP + number(fit.tau, 2) + ".";
+    }
+
+    // the result in one line, for the bar that stays in view while trials are ticked
+    function brief(fit, chosen, entry) {
+      var text = chosen.length + " of " + count(entry.trials.length, "trial") + ": ";
+      if (!fit || fit.estimate === null) { return text + "no pooled result"; }
+      return text + (isLimit(fit) ? "" : pct(fit.estimate) + " ") + "(" + span(fit.ci_low, fit.ci_high) + ")";
     }
 
     function comparison(entry, fit, full) {
@@ -489,19 +561,44 @@
       if (width > 0 && width !== drawn.width) {
         drawn.width = width;
         forest(svg, drawn.rows, drawn.line, Math.min(width, 780));
+        if (drawn.all.length > 1) {
+          drawn.marks = cloud(all, drawn.all, drawn.key, Math.min(width, 780)).marks;
+        }
       }
+    }
+
+    // where the chosen selection stands among all of them
+    function among(entry, basis, model, chosen, fit) {
+      var list = everySelection(book, entry, basis, model), key = chosen.join(" ");
+      var block = part("among"), few = list.length < 2;
+      block.hidden = few;
+      if (!few) {
+        var estimates = list.map(function (s) { return s.estimate; });
+        var range = pct(Math.min.apply(null, estimates)) + " to " + pct(Math.max.apply(null, estimates));
+        var here = fit && fit.estimate !== null && !isLimit(fit);
+        all.setAttribute("aria-label", "Every selection of trials: pooled percentages of " +
+          list.length + " selections, " + range + ", against the spread between trials. " +
+          (here ? "The chosen selection: " + pct(fit.estimate) + ", " + TAU + " " + number(fit.tau, 2) + "."
+            : "The chosen selection is not among them."));
+        part("about").textContent = "Every selection by this model and denominator: " + list.length +
+          " pooled percentages, " + range + ". " + (list.length > MOST_MARKS
+            ? "Not all of them are drawn. " : "") +
+          (here ? "Diamond: the chosen one. " : "") + "A click on a mark chooses its trials.";
+      }
+      return { list: few ? [] : list, key: key };
     }
 
     function show() {
       var entry = state.entry, basis = basisOf(entry), model = modelOf(), chosen = places(entry);
       var everyone = entry.trials.map(function (_, i) { return i; });
-      var full = everyone.length > 1 ? lookUp(book, entry, basis, model.id, everyone) : null;
+      var full = everyone.length > 1 ? lookUp(book, entry, basis, model, everyone) : null;
       var fit = chosen.length === everyone.length ? full
-        : chosen.length > 1 ? lookUp(book, entry, basis, model.id, chosen) : null;
+        : chosen.length > 1 ? lookUp(book, entry, basis, model, chosen) : null;
       var gone = without(entry);
       var text = sentence(entry, basis, model, chosen, fit);
       var more = gone.length && chosen.length ? " Without " + listing(gone) + "." : "";
       said.textContent = text + more + comparison(entry, fit, full);
+      part("now").textContent = brief(fit, chosen, entry);
       values(fit, chosen, basis);
       var kept = basis.rebased.some(function (flag) { return !flag; });
       note.textContent = "Squares: trials with 95% Wilson intervals, area by number of patients; gray: left " +
@@ -513,7 +610,8 @@
       var rows = rowsOf(entry, basis, model, chosen, fit, full);
       var line = fit && fit.estimate !== null && !isLimit(fit) ? fit.estimate : null;
       svg.setAttribute("aria-label", "Forest plot. " + said.textContent);
-      drawn = { rows: rows, line: line, width: 0 };
+      var others = among(entry, basis, model, chosen, fit);
+      drawn = { rows: rows, line: line, width: 0, all: others.list, key: others.key, marks: [] };
       redraw();
       table(rows, entry.label + ", " + entry.population + ": the selected trials and their pooled result");
       part("link").textContent = window.location.href.split("#")[0] + address();
@@ -526,6 +624,17 @@
         model.name.replace(" (main)", "") + "; denominator: " + basis.label.toLowerCase() + "). " +
         book.cite.after + "Selection from estimate " + entry.id + "@" + book.data + ", " +
         book.cite.origin + ". " + text + " Address of the selection: " + address();
+    }
+
+    // tick the trials whose place passes
+    function take(wanted) {
+      state.entry.trials.forEach(function (t, i) {
+        if (wanted(i)) { delete state.out[t[0]]; } else { state.out[t[0]] = true; }
+      });
+      Array.prototype.forEach.call(trials.querySelectorAll("input"), function (input, i) {
+        input.checked = wanted(i);
+      });
+      changed();
     }
 
     function changed() {
@@ -557,15 +666,20 @@
     });
     Array.prototype.forEach.call(form.querySelectorAll("button[data-all]"), function (button) {
       button.addEventListener("click", function () {
-        var all = button.getAttribute("data-all") === "yes";
-        state.entry.trials.forEach(function (t) {
-          if (all) { delete state.out[t[0]]; } else { state.out[t[0]] = true; }
-        });
-        Array.prototype.forEach.call(trials.querySelectorAll("input"), function (input) {
-          input.checked = all;
-        });
-        changed();
+        var every = button.getAttribute("data-all") === "yes";
+        take(function () { return every; });
       });
+    });
+    all.addEventListener("click", function (event) {
+      var scale = all.getBoundingClientRect(), nearest = null, least = 14 * 14;
+      var x = event.clientX - scale.left, y = event.clientY - scale.top;
+      drawn.marks.forEach(function (mark) {
+        var d = Math.pow(mark.x - x, 2) + Math.pow(mark.y - y, 2);
+        if (d < least) { least = d; nearest = mark; }
+      });
+      if (!nearest) { return; }
+      var inside = nearest.key.split(" ").map(Number);
+      take(function (i) { return inside.indexOf(i) >= 0; });
     });
     window.addEventListener("hashchange", function () {
       if (restore()) { controls(); show(); }
@@ -574,6 +688,7 @@
     controls();
     form.hidden = false;
     output.hidden = false;
+    part("now").hidden = false;
     box.querySelector(".ev-x-static").hidden = true;
     show();
     if (window.ResizeObserver) { new window.ResizeObserver(redraw).observe(svg.parentNode); }
@@ -581,9 +696,9 @@
     box.setAttribute("data-ready", "");
   }
 
-  function all() {
+  function startAll() {
     Array.prototype.forEach.call(document.querySelectorAll("[data-ev-explorer]"), start);
   }
 
-  all();
+  startAll();
 }());
