@@ -439,17 +439,18 @@ def differences(found: Sequence[Outcome]) -> Html:
     """Tabulate the differences between the groups with their tests."""
     _check(found)
     target = found[0].comparison
+    several = len(target.levels) > 2
     rows: list[dict[str, Any]] = []
     for one in found:
         start: dict[str, Any] = {"Outcome": one.label}
-        if len(target.levels) > 2:
-            start["Groups"] = ""
+        if several:
+            start["Group"] = ""
         if not one.contrasts:
             rows.append(start | {"Odds ratio": "not tested" if one.p is None else ""})
         for way in one.contrasts:
             row = dict(start)
-            if len(target.levels) > 2:
-                row["Groups"] = f"{way.level} against {way.reference}"
+            if several:
+                row["Group"] = way.level
             rows.append(
                 row
                 | {
@@ -467,8 +468,8 @@ def differences(found: Sequence[Outcome]) -> Html:
                     .removeprefix("p ")
                     if one.permutation
                     else "",
-                    "Permutations": f"{one.permutation.count:,}" if one.permutation else "",
                 }
+                | ({} if several else {"Permutations": _number_of(one.permutation)})
             )
     tests = sum(one.p is not None for one in found)
     reference = target.levels[0].label
@@ -481,7 +482,7 @@ def differences(found: Sequence[Outcome]) -> Html:
         "every way, or at random where that is too many. "
         f"{wording.count(tests, 'test')}, none corrected for their number."
     )
-    names = {name for row in rows for name in row} - {"Outcome", "Groups"}
+    names = {name for row in rows for name in row} - {"Outcome", "Group"}
     return tables.html_table(
         rows,
         f"{target.label}: differences between the groups",
@@ -491,6 +492,10 @@ def differences(found: Sequence[Outcome]) -> Html:
         csv=tables.to_csv(_exact_differences(found)),
         note=note if tests else "No outcome has two trials in each group, so nothing is tested.",
     )
+
+
+def _number_of(permutation: Permutation | None) -> str:
+    return f"{permutation.count:,}" if permutation else ""
 
 
 def _exact_differences(found: Sequence[Outcome]) -> list[dict[str, Any]]:

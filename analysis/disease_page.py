@@ -113,8 +113,8 @@ def _verdict(one: Outcome, rates: bool = False) -> str:
     if not said:
         return f"in {name} the diseases differ, but none of them differs from CLL beyond chance"
     text = f"{name} is {' and '.join(said)}"
-    if alike:
-        text += f", and not shown to differ from {_names(alike, of).replace(' and ', ' or ')}"
+    if alike and not rates:
+        text += f", and not shown to differ from {_names(alike).replace(' and ', ' or ')}"
     return text
 
 
@@ -185,6 +185,7 @@ def overview(found: dict[str, Outcome]) -> Html:
         figures.overview,
         pairs,
         group=[of for of, _, _ in rows],
+        strong=[label == CLL for _, label, _ in rows],
         alt=f"Pooled percentages by disease. {'. '.join(said)}. {answer(found)}",
         caption="Each row is pooled from its own trials by the book\u2019s main analysis: estimate "
         "with its 95% interval (thick) and 95% prediction interval (thin). A single trial is shown "
@@ -198,8 +199,8 @@ def results() -> Html:
     """Tabulate every outcome in every disease: interval, prediction interval, spread."""
     rows = _rows()
     fits: list[tuple[str, Any]] = [(of, question.fit) for of, _, question in rows]
-    here = comparisons_page()
-    return tables.results_table(
+    here = diseases.comparison().page
+    table = tables.results_table(
         fits,
         "CLL and other B-cell cancers: pooled results",
         id="results",
@@ -213,11 +214,7 @@ def results() -> Html:
         note="By the book\u2019s main analysis. The rows of CLL lead to the chapters of the "
         "outcomes.",
     )
-
-
-def comparisons_page() -> str:
-    """Return the name of the chapter."""
-    return diseases.comparison().page
+    return chapter.folded("The same as a table, with the spread between trials", table)
 
 
 def each(outcome: str) -> Html:

@@ -596,6 +596,7 @@ def overview(
     fits: Mapping[str, Any] | Sequence[tuple[str, Any]],
     *,
     group: Sequence[str] | None = None,
+    strong: Sequence[bool] = (),
     title: str | None = None,
     layout: Layout = "wide",
 ) -> Figure:
@@ -607,6 +608,8 @@ def overview(
         Name of each estimand and its result, in the order of the rows.
     group : sequence of str, optional
         Heading under which each estimand is listed ("Response", "Harm").
+    strong : sequence of bool, optional
+        Which rows are set in bold.
     title : str, optional
         Heading of the figure.
     layout : {"wide", "narrow"}
@@ -616,6 +619,8 @@ def overview(
     if not pairs:
         raise ValueError("overview needs at least one fit")
     of = None if group is None else _check_texts("group", group, len(pairs))
+    if strong and len(strong) != len(pairs):
+        raise ValueError(f"strong must have one value per fit ({len(pairs)}), not {len(strong)}")
     rows: list[Row] = []
     for i, (name, fit) in enumerate(pairs):
         if of is not None and (i == 0 or of[i] != of[i - 1]):
@@ -625,6 +630,7 @@ def overview(
             plain(name),
             fit,
             name=f"estimand-{i + 1}",
+            strong=bool(strong and strong[i] and fit.estimate is not None),
             filled=True,
             cells=(str(k), str(n)),
             sub=f"{count(k, 'trial')}, {count(n, 'patient')}",

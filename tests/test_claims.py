@@ -103,7 +103,13 @@ def test_no_comparison_of_trials_without_a_control_group_is_decided(entries) -> 
         entry
         for entry in entries
         if entry.check
-        in ("cohorts_differ", "populations_differ", "other_disease", "higher_than_others")
+        in (
+            "cohorts_differ",
+            "populations_differ",
+            "other_disease",
+            "other_diseases",
+            "higher_than_others",
+        )
     ]
     assert len(compared) > 5
     assert {entry.verdict.verdict for entry in compared} == {UNDECIDED}

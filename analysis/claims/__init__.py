@@ -224,6 +224,7 @@ CHECKS: Mapping[str, Callable[..., Verdict]] = {
         comparisons.cohorts_differ,
         comparisons.populations_differ,
         comparisons.other_disease,
+        comparisons.other_diseases,
         comparisons.higher_than_others,
     )
 }

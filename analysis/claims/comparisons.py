@@ -18,7 +18,7 @@ from analysis.claims.verdict import (
     Verdict,
 )
 from analysis.estimands import PRIMARY, estimand, evidence, pooled
-from analysis.wording import ci, count, listing, number, pct
+from analysis.wording import ci, count, listing, number, p_value, pct, ratio
 
 if TYPE_CHECKING:
     from analysis.data import Dataset
@@ -193,6 +193,43 @@ def other_disease(
         + NOT_RANDOMIZED
     )
     return Verdict(UNDECIDED, said, COMPARISON, tuple(map(str, found.rows["record_id"])))
+
+
+def other_diseases(dataset: Dataset, report: str, *, outcome: str, direction: str) -> Verdict:
+    """Compare the pooled odds of an outcome in CLL with those in the other diseases on record.
+
+    Parameters
+    ----------
+    outcome : str
+        One of `analysis.diseases.OUTCOMES`.
+    direction : {"lower", "higher", "similar"}
+        What is said of CLL.
+
+    Notes
+    -----
+    The odds ratios and the test are those of :func:`analysis.diseases.compare`. They compare
+    trials, and decide nothing about cause.
+    """
+    from analysis import diseases
+
+    _check_direction(direction)
+    found = diseases.compare(dataset, outcome)
+    records = tuple(map(str, found.rows["record_id"]))
+    if found.p is None or not found.contrasts:
+        return Verdict(UNDECIDED, "too few trials report it", NOTHING, records)
+    ways = []
+    leaning = []
+    for way in found.contrasts:
+        at, low, high = (1 / x if x else math.inf for x in (way.odds_ratio, way.high, way.low))
+        ways.append(f"{way.level} {ratio(at)} ({ratio(low)} to {ratio(high)})")
+        leaning.append(_leaning(direction, low, high, 1))
+    claimed = sum("the claimed way" in text for text in leaning)
+    said = (
+        f"odds ratio of CLL against {listing(ways)}; {claimed} of {count(len(ways), 'interval')} "
+        f"beyond no difference the claimed way; test over all diseases {p_value(found.p)}; "
+        f"{NOT_RANDOMIZED}"
+    )
+    return Verdict(UNDECIDED, said, COMPARISON, records)
 
 
 def higher_than_others(
