@@ -248,17 +248,8 @@ def estimates_command(
         if as_json:
             print(json.dumps(diff.described(dataset, found), indent=1, ensure_ascii=False))
         else:
-            for line in diff.lines(dataset, found):
+            for line in diff.report(dataset, before, entries):
                 print(line)
-            known = {entry["estimand_id"] for entry in before}
-            both = sum(entry["estimand_id"] in known for entry in entries)
-            shifted = sum(
-                change.before is not None and change.after is not None for change in found
-            )
-            print(
-                f"{shifted} of {both} estimates moved, {len(entries) - both} new, "
-                f"{len(known) - both} no longer asked"
-            )
         if found:
             raise typer.Exit(1)
         return

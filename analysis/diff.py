@@ -17,7 +17,7 @@ from analysis.history import Change, changes
 if TYPE_CHECKING:
     from analysis.data import Dataset
 
-__all__ = ["described", "earlier", "lines", "moved"]
+__all__ = ["described", "earlier", "lines", "moved", "report"]
 
 SHOWN = ("estimate", "ci_low", "ci_high", "pi_low", "pi_high")
 COUNTS = ("trials", "events", "patients")
@@ -193,6 +193,29 @@ def lines(dataset: Dataset, found: list[Change]) -> list[str]:
             if entry["kind"] == "moved":
                 said += [f"  {sign} {row['record_id']}: {row['why']}" for row in entry[key]]
     return said
+
+
+def report(
+    dataset: Dataset, before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> list[str]:
+    """Describe what moved between two sets of records, and count it in a last line.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The data of the later records.
+    before, after : list of dict
+        Records as in ``data/estimates.json``.
+    """
+    found = moved(before, after)
+    known = {entry["estimand_id"] for entry in before}
+    both = sum(entry["estimand_id"] in known for entry in after)
+    shifted = sum(change.before is not None and change.after is not None for change in found)
+    return [
+        *lines(dataset, found),
+        f"{shifted} of {both} estimates moved, {len(after) - both} new, "
+        f"{len(known) - both} no longer asked",
+    ]
 
 
 def _headline(entry: dict[str, Any]) -> str:
