@@ -389,7 +389,7 @@ def leave_one_out(question: Question) -> Html:
         "The band is the interval of all trials.",
         name=f"{question.id}-leave-one-out",
     )
-    return drawn + folded(
+    listed = folded(
         "The same as a table",
         tables.leave_one_out_table(
             fit,
@@ -398,6 +398,9 @@ def leave_one_out(question: Question) -> Html:
             id=f"{question.id}-leave-one-out-table",
         ),
     )
+    address = f"leave-trials-out.html#estimate={attribute(question.id)}"
+    link = f'<a href="{address}">Choose the trials yourself: {escape(title)}</a>'
+    return drawn + listed + Html(f"<p>{link}</p>")
 
 
 def models(question: Question) -> Html:

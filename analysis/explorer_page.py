@@ -90,14 +90,20 @@ def choose(entries: Sequence[Explored]) -> Html:
 
 
 def _all_trials(entries: Sequence[Explored]) -> Html:
-    """Tabulate the result of all trials of every estimand, by the main model."""
+    """Tabulate the result of all trials of every estimand, by the main model.
+
+    The anchors are the addresses that open the page with an estimand chosen.
+    """
     main = explorer.models()[0]
     rows = []
     for entry in entries:
         basis = entry.bases[0]
         address = f"{entry.target.page}.html#{entry.target.id}"
         row: dict[str, Any] = {
-            "Outcome": Html(f'<a href="{attribute(address)}">{escape(entry.label)}</a>'),
+            "Outcome": Html(
+                f'<a id="estimate={attribute(entry.target.id)}" href="{attribute(address)}">'
+                f"{escape(entry.label)}</a>"
+            ),
             "Population": entry.target.population_short,
             "Trials": len(entry.trials),
             "Patients": int(basis.total.sum()),
@@ -206,6 +212,8 @@ def _result() -> str:
         f'<dl class="ev-x-numbers">{listed}</dl>\n'
         f"{_plot('forest', 'note', 'Forest plot')}\n"
         f"{_plot('all', 'about', 'Every selection', _AMONG)}\n"
+        '<p><a class="ev-download" data-part="save" href="#explorer" hidden>'
+        "Every selection by this model and denominator (CSV)</a></p>\n"
         '<details class="ev-more"><summary>The same as a table</summary>\n'
         '<div class="ev-block ev-table"><div class="ev-scroll ev-stack" role="region" '
         'tabindex="0" aria-labelledby="explorer-caption"><table>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = [pytest.mark.book, pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-PAGES = ["index.html", "chapters/data.html", "chapters/overall-response.html"]
+PAGES = [
+    *("index.html", "chapters/data.html", "chapters/overall-response.html"),
+    "chapters/leave-trials-out.html",
+]
 OPTIONS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -172,3 +176,32 @@ def clipboard(browser: webdriver.Chrome) -> str:
 
 def live(browser: webdriver.Chrome) -> str:
     return browser.execute_script("return document.querySelector('.ev-live').textContent")
+
+
+def test_a_shared_address_shows_the_selection_of_trials(
+    built_book: Path, browser: webdriver.Chrome
+) -> None:
+    from analysis import estimands, wording
+    from analysis.data import load
+
+    target = next(one for one in estimands.estimands() if one.id == "orr-cd19-single-agent")
+    found = estimands.evidence(load(), target)
+    kept = found.rows.iloc[1:]
+    fit = estimands.pooled(dataclasses.replace(found, rows=kept))
+    assert fit is not None
+    gone = found.rows["cohort_id"].iloc[0]
+    page = built_book / "chapters" / "leave-trials-out.html"
+    show(browser, page, 1280)
+    browser.get("about:blank")
+    browser.get(f"{page.as_uri()}#estimate={target.id}&without={gone}")
+    said = browser.find_element("css selector", "[data-part=said]").text
+    assert wording.pct(fit.estimate, 1) in said
+    assert wording.ci(fit.ci_low, fit.ci_high, 1, words=True) in said
+    assert f"{len(kept)} of {len(found.rows)} trials" in said
+    # the chapters link to the page with their own question open
+    browser.get((built_book / "chapters" / "complete-response.html").as_uri())
+    link = browser.find_element("css selector", "a[href*='leave-trials-out.html#estimate=']")
+    wanted = link.get_attribute("href").partition("=")[2]
+    browser.get(link.get_attribute("href"))
+    chosen = browser.find_element("css selector", "select[data-part=question]")
+    assert chosen.get_property("value") == wanted

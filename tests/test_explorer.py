@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import math
 import re
@@ -12,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import numpy as np
 import pytest
@@ -213,6 +215,7 @@ def test_page_without_scripts_has_the_results_of_all_trials(
     rows = static.select("tbody tr")
     assert len(rows) == len(entries)
     for row, entry in zip(rows, entries, strict=True):
+        assert row.select_one(f"[id='estimate={entry.target.id}']") is not None
         text = row.get_text(" ", strip=True)
         if len(entry.trials) == 1:
             assert "not pooled" in text
@@ -519,6 +522,8 @@ def test_the_address_restores_a_selection_and_is_part_of_the_citation(
 
     again = Page(driver, file, address=address)
     assert again.part("said") == said and again.numbers() == before
+    top = again.run("return document.querySelector('.ev-explorer').getBoundingClientRect().top")
+    assert abs(top) < 60  # a shared link leads to the selection, not to the head of the page
     assert set(again.ticked()) == {trial.id for trial in entry.trials} - set(gone)
     assert again.checked("model") == "reml"
     assert again.checked("denominator") == entry.bases[-1].id
@@ -734,6 +739,36 @@ def test_picture_of_all_selections_has_each_at_its_place_and_a_click_chooses_it(
     two = next(other for other in entries if len(other.trials) == 2)
     page.choose(two.target.id)
     assert not driver.find_element("css selector", "[data-part=among]").is_displayed()
+
+
+@pytest.mark.browser
+@needs_browser
+def test_every_selection_can_be_saved(
+    entries: tuple[explorer.Explored, ...], driver: Any, file: Path
+) -> None:
+    page = Page(driver, file)
+    page.click("model", "reml")
+    page.click("denominator", "enrolled")
+    link = driver.find_element("css selector", "[data-part=save]")
+    page.run("arguments[0].addEventListener('click', e => e.preventDefault())", link)
+    link.click()
+    entry = entries[0]
+    basis = next(basis for basis in entry.bases if basis.id == "enrolled")
+    assert link.get_attribute("download") == f"{entry.target.id}-reml-enrolled-selections.csv"
+    rows = list(csv.DictReader(io.StringIO(unquote(link.get_attribute("href").partition(",")[2]))))
+    order = places_of(entry, 2)
+    assert len(rows) == len(order)
+    for row, places in zip(rows, order, strict=True):
+        gone = [trial.id for i, trial in enumerate(entry.trials) if i not in places]
+        assert row["without"] == "; ".join(gone) and row["trials"] == str(len(places))
+    for at in (0, 20, len(rows) - 1):
+        fit = fit_of(basis, order[at], MODELS["reml"])
+        for name in explorer.VALUES:
+            expected = getattr(fit, name)
+            if expected is None:
+                assert rows[at][name] == ""
+            else:
+                assert float(rows[at][name]) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.browser

@@ -570,8 +570,9 @@
     // where the chosen selection stands among all of them
     function among(entry, basis, model, chosen, fit) {
       var list = everySelection(book, entry, basis, model), key = chosen.join(" ");
-      var block = part("among"), few = list.length < 2;
-      block.hidden = few;
+      var few = list.length < 2;
+      part("among").hidden = few;
+      part("save").hidden = !basis.fits[model.id];
       if (!few) {
         var estimates = list.map(function (s) { return s.estimate; });
         var range = pct(Math.min.apply(null, estimates)) + " to " + pct(Math.max.apply(null, estimates));
@@ -625,6 +626,26 @@
         book.cite.after + "Selection from estimate " + entry.id + "@" + book.data + ", " +
         book.cite.origin + ". " + text + " Address of the selection: " + address();
     }
+
+    // every selection of the open question, as a file
+    function csv(entry, basis, model) {
+      var flat = basis.fits[model.id], width = book.values.length;
+      var index = indexOf(entry, model.least), lines = [["without", "trials"].concat(book.values)];
+      Object.keys(index).forEach(function (key) {
+        var inside = key.split(" ").map(Number), at = index[key] * width;
+        var gone = entry.trials.filter(function (t, i) { return inside.indexOf(i) < 0; });
+        lines.push([gone.map(function (t) { return t[0]; }).join("; "), inside.length].concat(
+          flat.slice(at, at + width).map(function (v) { return v === null ? "" : v; })));
+      });
+      return lines.map(function (line) { return line.join(","); }).join("\n") + "\n";
+    }
+
+    part("save").addEventListener("click", function () {
+      var entry = state.entry, basis = basisOf(entry), model = modelOf();
+      this.setAttribute("download", [entry.id, model.id, basis.id, "selections.csv"].join("-"));
+      this.setAttribute("href", "data:text/csv;charset=utf-8," +
+        encodeURIComponent(csv(entry, basis, model)));
+    });
 
     // tick the trials whose place passes
     function take(wanted) {
@@ -684,7 +705,7 @@
     window.addEventListener("hashchange", function () {
       if (restore()) { controls(); show(); }
     });
-    restore();
+    var asked = restore();
     controls();
     form.hidden = false;
     output.hidden = false;
@@ -694,6 +715,7 @@
     if (window.ResizeObserver) { new window.ResizeObserver(redraw).observe(svg.parentNode); }
     else { window.addEventListener("resize", redraw); }
     box.setAttribute("data-ready", "");
+    if (asked) { box.scrollIntoView(); }
   }
 
   function startAll() {
