@@ -456,8 +456,7 @@ def differences(found: Sequence[Outcome]) -> Html:
                 | {
                     "Odds ratio": wording.ratio(way.odds_ratio),
                     "95% CI": _ratio_span(way.low, way.high),
-                    "Percentages": f"{wording.pct(way.reference_estimate)}, "
-                    f"{wording.pct(way.estimate)}",
+                    **({} if several else {"Percentages": _percentages(way)}),
                     "Points": wording.points(way.points),
                     "95% CI of points": _points_span(way),
                     "p": wording.p_value(one.p).removeprefix("p = ").removeprefix("p ")
@@ -492,6 +491,10 @@ def differences(found: Sequence[Outcome]) -> Html:
         csv=tables.to_csv(_exact_differences(found)),
         note=note if tests else "No outcome has two trials in each group, so nothing is tested.",
     )
+
+
+def _percentages(way: Contrast) -> str:
+    return f"{wording.pct(way.reference_estimate)}, {wording.pct(way.estimate)}"
 
 
 def _number_of(permutation: Permutation | None) -> str:
