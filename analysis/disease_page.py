@@ -6,6 +6,7 @@ their tests come from `analysis.diseases`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import chapter, comparisons, diseases, figures, tables, wording
 from analysis.chapter import Question
 from analysis.comparison_pages import beyond, low_first
-from analysis.comparisons import Contrast, Outcome
+from analysis.comparisons import Contrast, Outcome, Variation
 from analysis.diseases import GROUPS, OTHER, OUTCOMES, REFERENCE, USUAL
 from analysis.markup import Html, attribute, escape
 
@@ -255,27 +256,16 @@ def firmness(outcome: str) -> Html:
         One of `OUTCOMES`.
     """
     rows: list[dict[str, Any]] = []
+    said = []
     for population in NAMED:
         label = GROUPS[population]
         one = diseases.pair(_data(), outcome, population)
-        for way in comparisons.variations(_data(), one):
-            absent = way.odds_ratio is None or way.low is None or way.high is None
-            rows.append(
-                {
-                    "Against CLL": label,
-                    "Analysis": way.name,
-                    "Trials": way.k,
-                    "Odds ratio": (way.note or "none")
-                    if absent
-                    else wording.ratio(way.odds_ratio or 0.0),
-                    "95% CI": ""
-                    if absent
-                    else f"{wording.ratio(way.low or 0.0)} to {wording.ratio(way.high or 0.0)}",
-                }
-            )
+        ways = comparisons.variations(_data(), one)
+        rows += [_variation_row(label, way) for way in ways]
+        said += [_range_of(label, ways)] if ways else []
     if not rows:
         return Html("<p>None of the diseases has two trials to hold beside those of CLL.</p>")
-    return tables.html_table(
+    table = tables.html_table(
         rows,
         f"{_questions()[outcome][CLL].label}: CLL against the diseases that the reviews name",
         id=f"diseases-{outcome.replace('_', '-')}-firmness",
@@ -286,6 +276,36 @@ def firmness(outcome: str) -> Html:
         note="Each model holds CLL and one other disease, so that the spread between trials is "
         "that of the two; above, one spread serves all diseases.",
     )
+    folded = chapter.folded("Other models, other readings, one trial left out", table)
+    return Html(f"<p>{escape(' '.join(said))}</p>\n{folded.source}")
+
+
+def _range_of(label: str, ways: Sequence[Variation]) -> str:
+    """Say how far the odds ratio goes over all analyses of a pair."""
+    known = [
+        (way.odds_ratio, way.low, way.high)
+        for way in ways
+        if way.odds_ratio is not None and way.low is not None and way.high is not None
+    ]
+    least, most = (pick(at for at, _, _ in known) for pick in (min, max))
+    span = f"lies between {wording.ratio(least)} and {wording.ratio(most)}"
+    if most == math.inf:
+        span = f"is at least {wording.ratio(least)}"
+    crossing = sum(low <= 1 <= high for _, low, high in known)
+    kept = "none of the intervals includes" if crossing == 0 else f"{crossing} of the intervals"
+    kept += "" if crossing == 0 else " include" if crossing > 1 else " includes"
+    return (
+        f"{label} against CLL: in {wording.count(len(known), 'analysis', 'analyses')} of the same "
+        f"question the odds ratio {span}, and {kept} no difference."
+    )
+
+
+def _variation_row(label: str, way: Variation) -> dict[str, Any]:
+    row: dict[str, Any] = {"Against CLL": label, "Analysis": way.name, "Trials": way.k}
+    if way.odds_ratio is None or way.low is None or way.high is None:
+        return row | {"Odds ratio": way.note or "none", "95% CI": ""}
+    span = f"{wording.ratio(way.low)} to {wording.ratio(way.high)}"
+    return row | {"Odds ratio": wording.ratio(way.odds_ratio), "95% CI": span}
 
 
 def denominators(found: Outcome) -> Html:
@@ -392,9 +412,7 @@ def scale_effect(found: Outcome) -> Html:
 
 
 def _log(value: float) -> float:
-    from math import inf, log
-
-    return log(value) if 0 < value < inf else inf
+    return math.log(value) if 0 < value < math.inf else math.inf
 
 
 #: Denominators of the data package, and how they are said here.

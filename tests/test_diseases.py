@@ -23,7 +23,7 @@ from analysis import disease_page as page
 from analysis.claims.verdict import UNDECIDED
 from analysis.comparisons import contrast
 from analysis.data import DATA_DIR, Dataset, load
-from analysis.estimands import estimands, evidence
+from analysis.estimands import estimand, estimands, evidence
 from analysis.pooling import pool
 
 REFERENCE = json.loads(
@@ -53,6 +53,77 @@ def counted(dataset: Dataset, outcome: str, events: Callable[[str, int], int]) -
     ]
     return replace(dataset, extraction=rows)
 
+
+#: Read by hand in Tables 1 to 3 and the text of Cerrano 2020: patients with the event, patients.
+COUNTS = {
+    "orr-cd19-b-all": {"eliana": (61, 75), "zuma-3": (37, 45)},
+    "cr-cd19-b-all": {
+        "eliana": (45, 75),
+        "zuma-3": (28, 41),
+        "mskcc-park-2018": (44, 53),
+        "sch-gardner-2017": (40, 45),
+        "fhcrc-turtle-2016": (28, 30),
+        "penn-maude-2014": (27, 30),
+    },
+    "crs-severe-cd19-b-all": {
+        "eliana": (35, 75),
+        "zuma-3": (13, 45),
+        "mskcc-park-2018": (14, 53),
+        "fhcrc-turtle-2016": (7, 30),
+        "penn-maude-2014": (8, 30),
+    },
+    "ntx-severe-cd19-b-all": {
+        "eliana": (10, 75),
+        "zuma-3": (17, 45),
+        "mskcc-park-2018": (22, 53),
+        "nci-lee-2015": (1, 19),
+        "fhcrc-turtle-2016": (15, 30),
+        "rocket": (11, 38),
+    },
+    "orr-cd19-large-b-cell": {
+        "zuma-1": (84, 101),
+        "juliet": (48, 93),
+        "transcend-nhl-001": (187, 256),
+    },
+    "cr-cd19-large-b-cell": {
+        "zuma-1": (59, 101),
+        "juliet": (37, 93),
+        "transcend-nhl-001": (136, 256),
+    },
+    "crs-severe-cd19-large-b-cell": {
+        "zuma-1": (12, 108),
+        "juliet": (24, 111),
+        "transcend-nhl-001": (5, 268),
+    },
+    "ntx-severe-cd19-large-b-cell": {
+        "zuma-1": (35, 108),
+        "juliet": (13, 111),
+        "transcend-nhl-001": (27, 268),
+    },
+    "orr-cd19-mantle-cell": {"zuma-2": (56, 60)},
+    "cr-cd19-mantle-cell": {"zuma-2": (40, 60)},
+    "crs-severe-cd19-mantle-cell": {"zuma-2": (10, 68)},
+    "ntx-severe-cd19-mantle-cell": {"zuma-2": (21, 68)},
+    "orr-bcma-myeloma": {
+        "nci-brudno-2018": (13, 16),
+        "penn-cohen-2019": (12, 25),
+        "raje-2019": (28, 33),
+        "legend-2": (50, 57),
+    },
+    "cr-bcma-myeloma": {"raje-2019": (15, 33), "legend-2": (39, 57)},
+    "crs-severe-bcma-myeloma": {
+        "nci-brudno-2018": (6, 16),
+        "penn-cohen-2019": (8, 25),
+        "raje-2019": (2, 33),
+        "legend-2": (4, 57),
+    },
+    "ntx-severe-bcma-myeloma": {
+        "nci-brudno-2018": (1, 16),
+        "penn-cohen-2019": (3, 25),
+        "raje-2019": (1, 33),
+        "legend-2": (1, 57),
+    },
+}
 
 # ------------------------------------------------------------------------- against lme4, metafor
 
@@ -110,6 +181,15 @@ def test_the_groups_are_the_published_estimates(dataset: Dataset, found, outcome
         alone = evidence(dataset, diseases.target(outcome, population)).rows
         here = rows[rows["level"] == label]
         assert sorted(here["record_id"]) == sorted(alone["record_id"])
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_counts_are_those_read_by_hand(dataset: Dataset, name: str) -> None:
+    rows = evidence(dataset, estimand(name)).rows
+    pooled = {
+        row.cohort_id: (int(row.events), int(row.total)) for row in rows.itertuples(index=False)
+    }
+    assert pooled == COUNTS[name]
 
 
 @pytest.mark.parametrize("outcome", diseases.OUTCOMES)
@@ -181,6 +261,7 @@ def test_every_estimate_of_the_page_has_its_place_and_its_number() -> None:
     shown = BeautifulSoup("".join(str(page.each(o)) for o in diseases.OUTCOMES), "lxml")
     wanted = [t.id for t in estimands(comparators=True) if t.page == "cll-among-cancers"]
     assert len(wanted) == len(OTHERS) * len(diseases.OUTCOMES)
+    assert sorted(wanted) == sorted(COUNTS)
     for name in wanted:
         place = shown.find(id=name)
         assert place is not None
