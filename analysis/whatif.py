@@ -141,23 +141,27 @@ def _with(changed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _after(edit: Edit) -> tuple[Dataset, list[dict[str, Any]]]:
     """The data and the records as they are once the line is changed."""
     data = chapter.dataset()
-    every = estimands.estimands(comparators=True)
     if edit is MODEL:
         return data, list(publish.records(data, **OTHER))
+    targets = [target for target in estimands.estimands() if target.population == POPULATION]
     if edit is CELLS:
         left = edit.old.split(" ")[0]
         targets = [
             replace(target, where={k: v for k, v in target.where.items() if k != left})
-            for target in every
-            if target.population == POPULATION
+            for target in targets
         ]
-        return data, _with(list(publish.records(data, targets=targets)))
-    rows = data.extraction.copy()
-    rows.loc[rows["record_id"] == RECORD, "status"] = edit.new.strip(",")
-    data = replace(data, extraction=rows)
-    outcome = RECORD.split(".")[1]
-    targets = [target for target in every if target.outcome == outcome]
-    return data, _with(list(publish.records(data, targets=targets)))
+    else:
+        rows = data.extraction.copy()
+        rows.loc[rows["record_id"] == RECORD, "status"] = edit.new.strip(",")
+        data = replace(data, extraction=rows)
+        targets = [target for target in targets if target.outcome == RECORD.split(".")[1]]
+    pinned = {entry["estimand_id"]: entry["records"] for entry in _pinned()}
+    changed = [
+        target
+        for target in targets
+        if list(estimands.evidence(data, target).rows["record_id"]) != pinned[target.id]
+    ]
+    return data, _with(list(publish.records(data, targets=changed)))
 
 
 def summary() -> Html:
