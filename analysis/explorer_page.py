@@ -84,6 +84,7 @@ def choose(entries: Sequence[Explored]) -> Html:
         '<div class="ev-x-static">\n<p>Choosing trials needs JavaScript, which is off or did not '
         "run. This table has the results of all trials; the chapters it links to have those with "
         f"each trial left out.</p>\n{_all_trials(entries)}\n</div>\n"
+        '<p class="ev-x-message" data-part="message" role="note" hidden></p>\n'
         f"{_form(entries)}\n{_result()}\n"
         f'<script type="application/json">{data}</script>\n</div>\n<script>{script}</script>'
     )
@@ -206,7 +207,7 @@ def _result() -> str:
         )
     )
     return (
-        '<div class="ev-x-result" hidden>\n<p data-part="message" role="note" hidden></p>\n'
+        '<div class="ev-x-result" hidden>\n'
         '<p class="ev-x-said" role="status" aria-live="polite" aria-atomic="true" '
         'data-part="said"></p>\n'
         f'<dl class="ev-x-numbers">{listed}</dl>\n'

@@ -198,6 +198,13 @@ def test_a_shared_address_shows_the_selection_of_trials(
     assert wording.pct(fit.estimate, 1) in said
     assert wording.ci(fit.ci_low, fit.ci_high, 1, words=True) in said
     assert f"{len(kept)} of {len(found.rows)} trials" in said
+    # on a phone the result stays at the lower edge while trials are ticked
+    show(browser, page, 390)
+    bar = browser.find_element("css selector", "[data-part=now]")
+    for box in browser.find_elements("css selector", "input[name=trial]"):
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+        place = browser.execute_script("return arguments[0].getBoundingClientRect().bottom", bar)
+        assert 0 < place <= 900
     # the chapters link to the page with their own question open
     browser.get((built_book / "chapters" / "complete-response.html").as_uri())
     link = browser.find_element("css selector", "a[href*='leave-trials-out.html#estimate=']")
