@@ -597,6 +597,36 @@ def cite(question: Question) -> Html:
     )
 
 
+_BRIEF = ("orr", "cr", "crs_severe", "ntx_severe", "death_treatment_related")
+
+
+def in_brief() -> Html:
+    """Say the main results of the first population in one sentence."""
+    asked = [ask(target.id) for target in estimands.estimands()]
+    first = asked[0].population
+    pooled = [
+        (question, question.fit)
+        for question in asked
+        if question.population == first
+        and question.evidence.estimand.outcome in _BRIEF
+        and question.fit is not None
+        and question.fit.estimate is not None
+    ]
+    said = [
+        f"{question.label[:1].lower() + question.label[1:]} {wording.pct(fit.estimate)} "
+        f"({wording.ci(fit.ci_low, fit.ci_high, words=True)})"
+        for question, fit in pooled
+    ]
+    trials = [len(fit.events) for _, fit in pooled]
+    people = [wording.patients(fit) for _, fit in pooled]
+    text = f"{first}, share of patients in the median trial: {'; '.join(said)}."
+    return Html(
+        f'<p class="ev-block"><strong>{escape(text)}</strong> In parentheses 95% intervals, which '
+        f"rest on {min(trials)} to {max(trials)} small trials with {min(people)} to {max(people)} "
+        "patients. The next trial may differ by more, as the thin lines show.</p>"
+    )
+
+
 def headline() -> Html:
     """Tabulate every estimand of the book."""
     questions = [ask(target.id) for target in estimands.estimands()]
