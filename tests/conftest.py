@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,79 @@ LEFT_OUT = shutil.ignore_patterns(
 
 Build = Callable[..., subprocess.CompletedProcess]
 
+# Runs at the start of every Python process of a build without a network: whoever looks up a name or
+# connects to another host gets an error, and an entry in a list, should the error be caught.
+NO_NETWORK = """
+import os
+import sys
+
+
+def _refuse(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = arguments[1]
+        far = isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost")
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"):
+        address = arguments[0]
+        far = address not in (None, "", "127.0.0.1", "::1", "localhost", "0.0.0.0")
+    else:
+        return
+    if far:
+        with open(os.environ["NETWORK_LIST"], "a") as file:
+            file.write(f"{event}: {address}\\n")
+        raise OSError(f"no network here, and {event} asks for {address}")
+
+
+sys.addaudithook(_refuse)
+"""
+
+
+@dataclass(frozen=True)
+class Offline:
+    """What keeps a process and its children from the network.
+
+    Attributes
+    ----------
+    prefix : tuple of str
+        Start of the command: a namespace without any network device, where the system permits.
+    environment : dict
+        Variables that put the guard into every Python process.
+    asked : Path
+        The list of what asked for the network all the same.
+    """
+
+    prefix: tuple[str, ...]
+    environment: dict[str, str]
+    asked: Path
+
+
+def no_network(folder: Path) -> Offline:
+    """Prepare a folder with the guard, and find out whether the system can do without network."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(NO_NETWORK, encoding="utf-8")
+    asked = folder / "asked.txt"
+    prefix = ("unshare", "--map-root-user", "--net")
+    permitted = shutil.which("unshare") is not None and (
+        subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    )
+    variables = {"PYTHONPATH": str(folder), "NETWORK_LIST": str(asked)}
+    return Offline(prefix if permitted else (), variables, asked)
+
 
 def build_book(
-    project: Path, *, jobs: int | None = None, kernels: str = "warm"
+    project: Path,
+    *,
+    jobs: int | None = None,
+    kernels: str = "warm",
+    offline: Offline | None = None,
 ) -> subprocess.CompletedProcess:
     """Build the book of a project as ``make book`` does, and return the finished process."""
     environment = {name: text for name, text in os.environ.items() if name != "BOOK_JOBS"}
     environment["BOOK_KERNELS"] = kernels
     if jobs is not None:
         environment["BOOK_JOBS"] = str(jobs)
+    environment |= offline.environment if offline else {}
     return subprocess.run(
-        [sys.executable, "-m", "analysis.bookbuild"],
+        [*(offline.prefix if offline else ()), sys.executable, "-m", "analysis.bookbuild"],
         cwd=project,
         env=environment,
         stdout=subprocess.PIPE,
@@ -54,6 +117,12 @@ def build_book(
 def build() -> Build:
     """The function that builds the book of a project."""
     return build_book
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Offline:
+    """What keeps a build from the network; see `build_book`."""
+    return no_network(tmp_path / "no network")
 
 
 @pytest.fixture(scope="session")

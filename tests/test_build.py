@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
 
+from analysis import publish
 from analysis.bookbuild.execution import job_count, kernel_environment
 from analysis.bookbuild.sphinx_ext import relocate
+from analysis.data import load
 from analysis.digest import data_digest, data_files, inputs_digest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,12 +74,11 @@ def replace(path: Path, old: str, new: str) -> None:
 
 
 def listing(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file of a built book that a build writes, by its name."""
-    kinds = {".html", ".ipynb", ".svg", ".png", ".css", ".js", ".json"}
+    """Return the bytes of every file of a built book, by its name."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.suffix in kinds
+        if path.is_file()
     }
 
 
@@ -288,12 +292,13 @@ def test_a_removed_chapter_leaves_no_page(small_book: Path, build: Callable) -> 
 
 @pytest.mark.book
 @pytest.mark.xdist_group("whole-book")
-def test_another_folder_gives_the_same_bytes_and_a_changed_count_another_page(
-    built_book: Path, copy_project: Callable, build: Callable, tmp_path: Path
+def test_another_folder_without_network_gives_the_same_bytes_and_a_changed_count_another_page(
+    built_book: Path, copy_project: Callable, build: Callable, offline: Any, tmp_path: Path
 ) -> None:
     project = copy_project(tmp_path / "elsewhere")
-    process = build(project, kernels="fresh")
+    process = build(project, kernels="fresh", offline=offline)
     assert process.returncode == 0, process.stdout
+    assert not offline.asked.exists(), offline.asked.read_text(encoding="utf-8")
     here, there = listing(built_book), listing(project / "_build" / "html")
     assert sorted(here) == sorted(there)
     assert [name for name in here if here[name] != there[name]] == []
@@ -323,6 +328,51 @@ def test_another_folder_gives_the_same_bytes_and_a_changed_count_another_page(
     assert new in after
     estimate = re.compile(r"Overall response: \d+% \([^)]*\)")
     assert estimate.findall(before) != estimate.findall(after)
+
+
+def test_guard_against_the_network_bites(offline: Any) -> None:
+    tries = (
+        "import socket\n"
+        "socket.socket().bind(('127.0.0.1', 0))\n"
+        "for call in (lambda: socket.create_connection(('192.0.2.1', 80), timeout=1),\n"
+        "             lambda: socket.getaddrinfo('example.org', 80)):\n"
+        "    try:\n"
+        "        call()\n"
+        "    except OSError as error:\n"
+        "        print(error)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", tries],
+        env={**os.environ, **offline.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.count("no network here") == 2, process.stderr
+    asked = offline.asked.read_text(encoding="utf-8").splitlines()
+    assert "socket.getaddrinfo: example.org" in asked
+    assert any("192.0.2.1" in line for line in asked)
+
+
+def test_estimates_are_the_same_bytes_in_another_folder(
+    copy_project: Callable, tmp_path: Path
+) -> None:
+    project = copy_project(tmp_path / "else where")
+    for name in ("estimates.csv", "estimates.json"):
+        (project / "data" / name).unlink()
+    subprocess.run(
+        [sys.executable, "-m", "analysis", "estimates", "--write"],
+        cwd=project,
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    here = list(publish.records(load()))
+    for name, text in (
+        ("estimates.csv", publish.to_csv(here)),
+        ("estimates.json", publish.to_json(here)),
+    ):
+        assert (project / "data" / name).read_bytes() == text.encode("utf-8")
 
 
 def test_data_digest_is_what_sha256sum_gives() -> None:
