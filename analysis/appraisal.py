@@ -80,6 +80,13 @@ INSTRUMENTS = {
         ),
     ),
 }
+#: Where the criteria of an outcome stand if not with its figure, by the first word of its id.
+STATED_WITH_COHORT = {
+    "orr": "response_criteria",
+    "cr": "response_criteria",
+    "crs": "crs_scale",
+    "ntx": "ntx_scale",
+}
 #: What a judgment looks like in a table: a sign and a word.
 SHOWN = {
     "yes": ("✓", "yes"),
@@ -121,7 +128,7 @@ def rating(question: chapter.Question, rule: Rule = certainty.RULE) -> Rating | 
     rows = question.evidence.rows
     data = chapter.dataset()
     scales = data.cohorts.set_index("cohort_id")
-    column = {"crs": "crs_scale", "ntx": "ntx_scale"}.get(question.id.split("-")[0])
+    column = STATED_WITH_COHORT.get(question.id.split("-")[0])
     criteria = []
     for row in rows.itertuples(index=False):
         stated = row.criteria

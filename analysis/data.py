@@ -36,6 +36,7 @@ TABLES = (
     "claims",
     "resolutions",
     "appraisal",
+    "prisma",
 )
 PANDAS_TYPE = {"integer": "Int64", "number": "float64", "string": "string"}
 # plain digits only: readers of CSV files disagree on "1e3", "NaN", "1_000", "007" and the like;
@@ -61,6 +62,7 @@ NEEDED = {
     "claims": "claim_id report_id locator claim kind check args",
     "resolutions": "finding_id resolution classification reason",
     "appraisal": "cohort_id instrument item judgment basis report_id locator",
+    "prisma": "item_id section topic asks done places said",
 }
 NEEDED_TYPE = {
     **dict.fromkeys(("events", "total", "n_enrolled", "n_infused", "n_evaluable"), "integer"),
@@ -83,6 +85,7 @@ KEYS = {
     "claims": ["claim_id"],
     "resolutions": ["finding_id"],
     "appraisal": ["cohort_id", "instrument", "item"],
+    "prisma": ["item_id"],
 }
 REFERENCES = {
     "cohorts": {"report_id": "reports"},
@@ -105,6 +108,7 @@ FILLED = {
     "claims": "claim_id report_id locator claim kind check args",
     "resolutions": "finding_id resolution reason",
     "appraisal": "cohort_id instrument item judgment basis report_id locator",
+    "prisma": "item_id section topic asks done said",
 }
 LISTED = {
     "reports": "kind",
@@ -116,6 +120,7 @@ LISTED = {
     "claims": "kind",
     "resolutions": "resolution classification",
     "appraisal": "instrument judgment",
+    "prisma": "done",
 }
 FORMED = {
     "reports": "report_id doi",
@@ -126,6 +131,7 @@ FORMED = {
     "published_pools": "pool_id i2 q_p estimand_id",
     "claims": "claim_id check args",
     "resolutions": "finding_id",
+    "prisma": "item_id places",
 }
 LIMITED: dict[str, dict[str, tuple[float, float | None]]] = {
     "cohorts": dict.fromkeys(("n_enrolled", "n_infused", "n_evaluable"), (0, None)),
@@ -207,7 +213,7 @@ class Dataset:
     Attributes
     ----------
     reports, outcomes, cohorts, extraction, overlaps, pipeline : pandas.DataFrame
-    published_pools, claims, resolutions, appraisal : pandas.DataFrame
+    published_pools, claims, resolutions, appraisal, prisma : pandas.DataFrame
         The tables, in file order, with the columns of the schema: integers as ``Int64``,
         numbers as ``float64``, text as ``string``; missing cells are missing values.
         ``extraction`` has one more column, ``percent_printed``: the percentage as text with
@@ -230,6 +236,7 @@ class Dataset:
     claims: pd.DataFrame
     resolutions: pd.DataFrame
     appraisal: pd.DataFrame
+    prisma: pd.DataFrame
     version: str
     sha256: str
     schema: dict

@@ -914,6 +914,7 @@ SHOWN = {
     "published_pools": ("published-pools",),
     "pipeline": (),
     "appraisal": ("appraisal",),
+    "prisma": ("prisma",),
 }
 
 

@@ -157,6 +157,17 @@ NEW_ROWS: dict[str, list[dict[str, str]]] = {
             "locator": "abstract",
         }
     ],
+    "prisma": [
+        {
+            "item_id": "28",
+            "section": "Results",
+            "topic": "Something new",
+            "asks": "Is there an item more?",
+            "done": "no",
+            "places": "index#what-this-is data",
+            "said": "There is not.",
+        }
+    ],
 }
 
 KNOWN = [table for table in TABLES if table in NEW_ROWS]
@@ -347,6 +358,7 @@ def test_any_changed_cell_changes_the_digest(package: Package, table: str) -> No
         "claims": "claim",
         "resolutions": "reason",
         "appraisal": "basis",
+        "prisma": "said",
     }
     package.set(table, columns[table], "something else")
     assert check(package.folder) == []
@@ -1086,6 +1098,7 @@ FREE_TEXT = {
     "claims": ["claim", "locator"],
     "resolutions": ["reason"],
     "appraisal": ["basis", "locator"],
+    "prisma": ["section", "topic", "asks", "said"],
 }
 
 
