@@ -637,8 +637,16 @@ TREATED = (
 )
 
 
-def makeup(found: Sequence[Outcome]) -> Html:
-    """Tabulate what else differs between the groups, as far as the sources say."""
+def makeup(found: Sequence[Outcome], only: Sequence[str] = ()) -> Html:
+    """Tabulate what else differs between the groups, as far as the sources say.
+
+    Parameters
+    ----------
+    found : sequence of Outcome
+    only : sequence of str
+        Columns of ``cohorts.csv`` to show, of `CHARACTERISTICS`; all of them, and who was treated,
+        if not given.
+    """
     _check(found)
     target = found[0].comparison
     data = chapter.dataset()
@@ -666,6 +674,8 @@ def makeup(found: Sequence[Outcome]) -> Html:
     for column, name in CHARACTERISTICS:
         if column == target.column or (column in target.where and column != target.column):
             continue
+        if only and column not in only:
+            continue
         numeric = column in ("prior_lines_median", "follow_up_months")
         cells = {
             n: _span_of(part[column], 1) if numeric else _kinds(part[column])
@@ -673,7 +683,7 @@ def makeup(found: Sequence[Outcome]) -> Html:
         }
         if any(cell != "not stated" for cell in cells.values()):
             rows.append({"Characteristic": name} | cells)
-    for outcome, name in TREATED:
+    for outcome, name in () if only else TREATED:
         cells = {n: treated(outcome, list(part.index)) for n, part in parts.items()}
         if any(cell != "not stated" for cell in cells.values()):
             rows.append({"Characteristic": name} | cells)

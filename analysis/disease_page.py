@@ -39,6 +39,14 @@ __all__ = [
 CLL = GROUPS[REFERENCE]
 #: The outcome that the reviews speak of first comes first.
 ORDER = ("cr", "orr", "crs_severe", "ntx_severe")
+#: What else the diseases are held against: columns of cohorts.csv.
+CHARACTERISTICS = (
+    "target",
+    "costimulatory_domain",
+    "prior_lines_median",
+    "response_criteria",
+    "follow_up_months",
+)
 #: Short names of the outcomes, for sentences and narrow tables.
 SHORT = {
     "orr": "overall response",

@@ -22,6 +22,8 @@ Record = dict[str, Any]
 FILE = re.compile(r"estimates-(\d+)\.(\d+)\.(\d+)\.json")
 # how far a number may be from the earlier one, in percentage points, before it has moved
 SAME = 0.05
+# what a record names of the analysis that made it
+MADE_BY = ("model", "interval")
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,16 @@ def _reasons(before: Record | None, after: Record | None) -> tuple[str, ...]:
             f"counts of the same rows: {before['events']}/{before['patients']} "
             f"is now {after['events']}/{after['patients']}"
         )
-    for name in ("model", "interval"):
+    for name in MADE_BY:
         if before[name] != after[name]:
-            said.append(f"{name}: {before[name] or 'none'} is now {after[name] or 'none'}")
+            said.append(f"{name}: {_said(name, before)} is now {_said(name, after)}")
     return tuple(said)
+
+
+def _said(name: str, entry: Record) -> str:
+    known = wording.MODEL_NAMES if name == "model" else wording.INTERVAL_NAMES
+    value = entry[name] or "none"
+    return known.get(value, value).replace("{dash}", wording.EN_DASH)
 
 
 def summary(directory: Path = DATA_DIR) -> Html:
@@ -143,7 +151,20 @@ def summary(directory: Path = DATA_DIR) -> Html:
             f"{wording.count(len(both), 'estimate')} moved and "
             f"{wording.count(len(fresh), 'estimate')} came in."
         )
+        same = [entry for entry in moved if not _rows_changed(entry)]
+        model = [entry for entry in same if entry.reasons]
+        if model:
+            text += (
+                f" Of those that moved, {len(model)} did so on the same figures, because the main "
+                "analysis is another one."
+            )
     return Html(f'<p class="ev-block"><strong>{escape(text)}</strong></p>')
+
+
+def _rows_changed(entry: Change) -> bool:
+    """Whether rows or counts behind an estimate differ between two versions."""
+    made_by = tuple(f"{name}: " for name in MADE_BY)
+    return any(not reason.startswith(made_by) for reason in entry.reasons)
 
 
 def comparison(directory: Path = DATA_DIR) -> Html:

@@ -59,8 +59,8 @@ def test_reasons_name_rows_counts_and_model() -> None:
     assert entry.reasons == (
         f"rows added: {new['records'][0]}",
         "rows left out: gone.row",
-        f"model: dl is now {new['model']}",
-        f"interval: wald is now {new['interval']}",
+        "model: DL is now Bayesian GLMM",
+        "interval: Wald is now credible interval",
     )
     (entry,) = history.changes([{**new, "events": new["events"] - 1}], [new])
     assert entry.reasons == (
@@ -106,6 +106,19 @@ def test_the_page_compares_each_version_with_the_one_before(folder: Path) -> Non
     assert "unchanged" in rows[2].get_text()
     said = history.summary(folder).source
     assert f"From data version 1.2.0 to 1.10.0, 0 of {len(CURRENT)} estimates moved" in said
+
+
+def test_the_sentence_tells_another_model_from_other_figures(folder: Path) -> None:
+    old = as_of("1.2.0")
+    pooled = [i for i, entry in enumerate(old) if entry["estimate"] is not None]
+    other, model, both = pooled[:3]
+    old[other] = {**old[other], "estimate": 0.99, "events": 1}
+    old[model] = {**old[model], "estimate": 0.99, "model": "dl"}
+    old[both] = {**old[both], "estimate": 0.99, "model": "dl", "events": 1}
+    keep(folder / "history" / "estimates-1.2.0.json", old)
+    said = history.summary(folder).source
+    assert f"3 of {len(CURRENT)} estimates moved" in said
+    assert "Of those that moved, 1 did so on the same figures" in said
 
 
 def test_the_first_version_has_nothing_to_be_compared_with(folder: Path) -> None:
