@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 # The same examples on every run, and no limit on their time: a test must not fail because the
 # machine is busy. HYPOTHESIS_PROFILE=explore looks for new examples.
@@ -140,6 +144,16 @@ def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if failed.exists():
         pytest.fail(f"the book does not build:\n{failed.read_text(encoding='utf-8')}")
     return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """One browser for all tests of a process; skips where there is none."""
+    from tests.browsing import start
+
+    chrome = start(tmp_path_factory.mktemp("profile"))
+    yield chrome
+    chrome.quit()
 
 
 @pytest.fixture(scope="session")

@@ -10,32 +10,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
 from bs4 import BeautifulSoup, Tag
 
 from analysis.digest import data_digest, data_version
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def chapters() -> list[str]:
-    """Name every chapter in the table of contents."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    names = [toc["root"]]
-
-    def walk(node: object) -> None:
-        if isinstance(node, dict):
-            if "file" in node:
-                names.append(node["file"])
-            for value in node.values():
-                walk(value)
-        elif isinstance(node, list):
-            for value in node:
-                walk(value)
-
-    walk({key: value for key, value in toc.items() if key != "root"})
-    return names
-
+from tests.browsing import chapters
 
 PAGES = ["index.html", *(f"{name}.html" for name in chapters())]
 

@@ -8,6 +8,7 @@
 - When a chapter has changed, pages that quote its numbers are written again too.
 - Every page shows the data version and its sha256, offers its executed notebook, and loads the
   math library only where it has an equation.
+- What the theme writes is made valid, accessible and light (see `mending`).
 - Every page describes itself to machines, and the book has a list of its files as an RO-Crate
   (see `metadata`).
 - ``index.html`` at the top is the front page itself, not a redirect, and ``_data/`` has the files
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-from analysis.bookbuild import execution, gate, metadata, warm
+from analysis.bookbuild import execution, gate, mending, metadata, warm
 from analysis.digest import data_digest, data_version, files_digest, inputs_digest
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", start_helpers)
     app.connect("config-inited", serve_vendored)
     app.connect("builder-inited", place_notebook_style)
+    app.connect("builder-inited", mend_pages)
     app.connect("env-before-read-docs", execute_outdated)
     app.connect("doctree-read", keep_executed_notebook)
     app.connect("doctree-read", note_quotes)
@@ -130,6 +132,15 @@ def place_notebook_style(app: Sphinx) -> None:
 
     (Path(app.outdir) / "_static").mkdir(parents=True, exist_ok=True)
     add_global_html_resources(app, None)
+
+
+def mend_pages(app: Sphinx) -> None:
+    """Have every page mended as it leaves the templates."""
+    if app.builder.name != "html":
+        return
+    bridge: Any = app.builder.templates  # type: ignore[attr-defined]
+    render = bridge.render
+    bridge.render = lambda template, context: mending.mend(render(template, context))
 
 
 def execute_outdated(app: Sphinx, env: Any, docnames: list[str]) -> None:
