@@ -9,6 +9,7 @@
 - Every page shows the data version and its sha256, offers its executed notebook, and loads the
   math library only where it has an equation.
 - What the theme writes is made valid, accessible and light (see `mending`).
+- Words of the glossary are marked where a page first uses them (see `terms`).
 - Every page describes itself to machines, and the book has a list of its files as an RO-Crate
   (see `metadata`).
 - ``index.html`` at the top is the front page itself, not a redirect, and ``_data/`` has the files
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-from analysis.bookbuild import execution, gate, mending, metadata, warm
+from analysis.bookbuild import execution, gate, mending, metadata, terms, warm
 from analysis.digest import data_digest, data_version, files_digest, inputs_digest
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 DATA_PAGE = "chapters/data"
+GLOSSARY = "chapters/glossary"
+UNMARKED = frozenset({GLOSSARY, "chapters/references"})
+"""Pages on which the words of the glossary are not marked."""
 VENDOR = "_vendor"
 """Folder of files of other projects; its content is copied to ``_static/`` of the built book."""
 
@@ -65,6 +69,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", describe_page, priority=910)
     app.connect("html-page-context", drop_unused_math, priority=990)
     app.connect("html-page-context", mend_bibliography_roles, priority=990)
+    app.connect("html-page-context", mark_terms, priority=995)
     app.connect("build-finished", end_helpers, priority=100)
     app.connect("build-finished", finish)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": False}
@@ -251,6 +256,7 @@ def _shared_digest(env: Any) -> str:
         sorted((name, repr(value)) for name, value in env.toc_secnumbers.items()),
         sorted((name, repr(value)) for name, value in env.toc_fignumbers.items()),
         [(item.citation_id, item.key, item.formatted_entry.label) for item in cite["citations"]],
+        _terms(env),
     ]
     return hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()
 
@@ -376,6 +382,25 @@ def mend_bibliography_roles(
     """
     if "doc-biblioentry" in context.get("body", ""):
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def _terms(env: Any) -> list[terms.Term]:
+    """Return the words of the glossary; none where the book has no glossary."""
+    return terms.read(env.get_doctree(GLOSSARY)) if GLOSSARY in env.found_docs else []
+
+
+def mark_terms(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Mark the words of the glossary where the page first uses them."""
+    if doctree is None or pagename in UNMARKED:
+        return
+    words = getattr(app, "_book_terms", None)
+    if words is None:
+        words = app._book_terms = _terms(app.env)  # type: ignore[attr-defined]
+    if words:
+        address = app.builder.get_relative_uri(pagename, GLOSSARY)
+        context["body"] = terms.mark(context.get("body", ""), words, address)
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
