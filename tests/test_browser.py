@@ -50,7 +50,7 @@ def test_page_has_no_accessibility_violation(seen: Visit, scheme: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_moves_while_the_page_loads(seen: Visit) -> None:
     """Only equations change their size: they are text until the math library draws them."""
-    limit = 0.25 if any("/mathjax/" in url for url in seen.requests) else 0.05
+    limit = 0.25 if any("/mathjax/" in url for url in seen.requests) else 0.02
     for shifts in seen.shifts.values():
         assert sum(value for value, _ in shifts) < limit, shifts
 

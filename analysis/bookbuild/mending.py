@@ -5,6 +5,7 @@
 - icons are drawings of this book, 24 units wide, in place of a library of 1.5 MB that every page
   would load and that would draw them only after the page is shown;
 - what scripts alone need on the search page is loaded there alone;
+- the colors are decided before the page is drawn, not after;
 - headings, names and landmarks are such that assistive technology can use them;
 - elements stand only where HTML allows them.
 
@@ -68,6 +69,13 @@ _SUMMARY = re.compile(
 _SEARCH_FIELD = re.compile(
     r'(<button class="btn search-button-field[^"]*") title="Search" aria-label="Search"'
 )
+# a first visit would be drawn without colors, and again with them when the theme's script runs
+_UNDECIDED = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
+_DECIDED = (
+    'document.documentElement.dataset.theme = ["light", "dark"].includes('
+    "document.documentElement.dataset.mode) ? document.documentElement.dataset.mode : "
+    '(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");'
+)
 _EMPTY_FOOTER = re.compile(r'<footer class="bd-footer">\s*</footer>\s*')
 # code that is wider than the page scrolls, and can be reached by keyboard to do so
 _CODE = re.compile(r'(<div class="highlight"><pre)(?=>)')
@@ -99,7 +107,7 @@ def _mend_frame(part: str, search: bool) -> str:
     part = _ICON.sub(_drawn, _ICON_LIBRARY.sub("", part))
     if not search:
         part = _SEARCH_SCRIPTS.sub("", part)
-    part = _once(_VIEWPORT, part)
+    part = _once(_VIEWPORT, part).replace(_UNDECIDED, _DECIDED)
     part = _ADVERTISEMENT.sub("", part)
     part = _EMPTY_FOOTER.sub("", part)
     part = _PRINTED_TITLE.sub("", part)

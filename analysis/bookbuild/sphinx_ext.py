@@ -143,7 +143,7 @@ def mend_pages(app: Sphinx) -> None:
     """Have every page mended as it leaves the templates."""
     if app.builder.name != "html":
         return
-    bridge: Any = app.builder.templates  # type: ignore[attr-defined]
+    bridge: Any = app.builder.templates
     render = bridge.render
     bridge.render = lambda template, context: mending.mend(render(template, context))
 
