@@ -86,6 +86,28 @@ def check_command(
     )
 
 
+@app.command("agree")
+def agree_command(
+    first: Annotated[Path, typer.Argument(help="Table of the first person.")],
+    second: Annotated[Path, typer.Argument(help="Table of the second person.")],
+) -> None:
+    """Compare two extractions of the same documents, each with the columns of extraction.csv.
+
+    End with 0 if every figure agrees, with 1 if any differs or is in one table only.
+    """
+    from analysis import double
+
+    try:
+        found = double.compare(double.read(first), double.read(second), (str(first), str(second)))
+    except ValueError as error:
+        raise fail(str(error)) from None
+    for line in found.lines:
+        print(line)
+    print(f"{found.agreed} of {found.figures} figures agree")
+    if found.lines:
+        raise typer.Exit(1)
+
+
 @app.command("conflicts")
 def conflicts_command(
     write: Annotated[
