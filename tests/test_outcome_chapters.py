@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import bounds, chapter, residual, scales, shown
+from analysis import appraisal, bounds, chapter, residual, scales, shown
 from analysis.data import Dataset
 from analysis.estimands import estimands
 from analysis.estimands import shown as registry
@@ -93,15 +93,15 @@ def test_each_chapter_shows_every_question_under_its_anchor(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["complete-response", "treatment-death"])
-def test_a_section_is_the_forest_plot_the_trials_and_the_citation(
+def test_a_section_has_the_forest_plot_the_certainty_the_trials_and_the_citation_in_order(
     asked: dict[str, list[chapter.Question]], page: str
 ) -> None:
     for question in asked[page]:
-        found = ids(chapter.section(question))
-        assert f"{question.id}-forest" in str(chapter.section(question))
-        assert f"{question.id}-trials" in found
-        parts = chapter.forest(question) + chapter.trials(question) + chapter.cite(question)
-        assert chapter.section(question).source == parts.source
+        section = chapter.section(question).source
+        assert f"{question.id}-trials" in ids(section)
+        parts = (chapter.forest, appraisal.line, chapter.trials, chapter.cite)
+        places = [section.index(part(question).source) for part in parts]
+        assert places == sorted(places)
 
 
 @pytest.mark.parametrize("page", ["undetectable-disease", "treatment-death"])
