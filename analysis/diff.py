@@ -53,6 +53,10 @@ def earlier(source: str | None = None, directory: Path = DATA_DIR) -> list[dict[
         path = version if version.is_file() and not Path(source).is_file() else Path(source)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        kept = sorted(p.stem[10:] for p in (directory / "history").glob("estimates-*.json"))
+        known = f"; data/history keeps {', '.join(kept)}" if source is not None and kept else ""
+        raise ValueError(f"{path}: No such file{known}") from None
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -131,7 +135,7 @@ def _described(dataset: Dataset, change: Change) -> dict[str, Any]:
         "estimand_id": change.estimand_id,
         "kind": "new" if old is None else "gone" if new is None else "moved",
         "cause": _cause(change),
-        "points": change.points,
+        "points": None if change.points is None else round(change.points, 6),
         "before": _numbers(old),
         "after": _numbers(new),
         "rows_added": [
@@ -225,7 +229,9 @@ def _headline(entry: dict[str, Any]) -> str:
         return f"no longer asked; was {_result(entry['before'])}"
     text = f"{_result(entry['before'])} is now {_result(entry['after'])}"
     if entry["points"] is not None:
-        text += f"; {entry['points']:+.1f} points"
+        # a shift that rounds to nothing has no sign
+        points = f"{round(entry['points'], 1) + 0.0:+.1f}".replace("+0.0", "0.0")
+        text += f"; {points} points"
     return text
 
 

@@ -227,3 +227,22 @@ def test_options_that_do_not_go_together(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, ["estimates", *arguments])
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
+
+
+def test_an_unknown_version_is_told_with_those_that_are_kept() -> None:
+    result = run("--against", "0.0.1")
+    assert result.exit_code == 2
+    kept = [
+        path.stem.removeprefix("estimates-")
+        for path in (DATA_DIR / "history").glob("estimates-*.json")
+    ]
+    assert kept and all(version in result.stderr for version in kept)
+
+
+@pytest.mark.parametrize("shift,said", [(0.0004, "0.0 points"), (0.002, "+0.2 points")])
+def test_a_shift_that_rounds_to_nothing_has_no_sign(shift: float, said: str) -> None:
+    old = {**PINNED[0], "estimate": PINNED[0]["estimate"] - shift, "ci_low": 0.01}
+    up = diff.lines(load(), diff.moved([old], PINNED[:1]))[0]
+    down = diff.lines(load(), diff.moved(PINNED[:1], [old]))[0]
+    assert up.endswith(f"; {said}")
+    assert down.endswith(f"; {said.replace('+', '-')}")
