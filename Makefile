@@ -60,7 +60,7 @@ serve: book ## build the book and show it at http://localhost:8000 (PORT=...)
 	@echo "open http://localhost:$(PORT)/ and end with Ctrl-C"
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-lock: ## compile requirements.in into requirements.txt, say what it does to the estimates (UPGRADE=1: newest versions)
+lock: ## pin requirements.in anew, and say what that does to the estimates (UPGRADE=1: newest versions)
 	@sh .ci/lock.sh '$(VENV)/lock' $(if $(UPGRADE),--upgrade)
 	@$(MAKE) --no-print-directory setup
 	@$(PY) -m analysis estimates --digits || [ $$? -eq 1 ]
