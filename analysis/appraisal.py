@@ -122,11 +122,14 @@ def judgments(dataset: Dataset, cohort_id: str) -> Judgments:
 
 
 def rating(question: chapter.Question, rule: Rule = certainty.RULE) -> Rating | None:
-    """Rate the certainty of an estimate; None where no trial reports the outcome."""
+    """Rate the certainty of an estimate; None without a trial, or if none of them is appraised."""
     if question.fit is None:
         return None
     rows = question.evidence.rows
     data = chapter.dataset()
+    judged = [judgments(data, name) for name in rows["cohort_id"]]
+    if not any(judged):
+        return None
     scales = data.cohorts.set_index("cohort_id")
     column = STATED_WITH_COHORT.get(question.id.split("-")[0])
     criteria = []
@@ -135,12 +138,11 @@ def rating(question: chapter.Question, rule: Rule = certainty.RULE) -> Rating | 
         if not isinstance(stated, str) and column is not None:
             stated = scales.loc[row.cohort_id, column]
         criteria.append(stated if isinstance(stated, str) else None)
-    judged = [judgments(data, name) for name in rows["cohort_id"]]
     return certainty.rate(question.fit, judged, criteria, rule)
 
 
 def said(question: chapter.Question) -> str:
-    """Say the certainty of an estimate in one sentence; empty where no trial reports it."""
+    """Say the certainty of an estimate in one sentence; empty where it is not rated."""
     found = rating(question)
     if found is None:
         return ""
@@ -167,7 +169,7 @@ def summary() -> Html:
     each = wording.listing(
         f"{name} for {levels.count(name)}" for name in reversed(certainty.LEVELS) if name in levels
     )
-    text = f"By a stated rule, the certainty of the {len(levels)} rates of this book is {each}"
+    text = f"By a stated rule, the certainty of the {len(levels)} rates in CLL is {each}"
     if total := len(frame):
         silent = int((frame["judgment"] == "not-assessable").sum())
         cohorts = wording.count(frame["cohort_id"].nunique(), "pooled cohort")

@@ -321,8 +321,13 @@ def unreported(questions: list[Question]) -> Html:
             label for outcome, label in outcomes.items() if (outcome, population) not in asked
         ]
         if missing:
-            said.append(f"{name}: no trial has a count for {wording.listing(missing).lower()}.")
+            said.append(f"{name}: no trial has a count for {_either(missing).lower()}.")
     return Html(f"<p>{escape(' '.join(said) or 'Every population has a count for each.')}</p>")
+
+
+def _either(words: list[str]) -> str:
+    """Join words as ``a, b or c``."""
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _bounds_sentence(question: Question, found: Bounds) -> str:
@@ -685,7 +690,10 @@ def _forest_legend(fit: Fit, shared: int) -> str:
 
 
 def _headline_note(questions: list[Question]) -> Html:
-    notes = sorted({note for question in questions for note in _fit(question).notes})
+    fits = [_fit(question) for question in questions]
+    notes = sorted({note for fit in fits if fit.k > 1 for note in fit.notes})
+    if any(fit.k == 1 for fit in fits):
+        notes.append("One trial: shown, not pooled.")
     text = (
         "Estimate: the rate in the median trial, by a Bayesian random-effects logistic model; τ is "
         "the standard deviation between trials on the logit scale. "

@@ -232,6 +232,16 @@ def test_every_rate_has_a_rating_with_a_reason_per_domain(question: chapter.Ques
         assert f"from {low} to {high}" in reason
 
 
+def test_what_nobody_appraised_is_not_rated() -> None:
+    named = {target.id for target in estimands()}
+    others = [target.id for target in estimands(comparators=True) if target.id not in named]
+    assert others
+    for name in others:
+        assert appraisal.rating(chapter.ask(name)) is None
+        assert appraisal.said(chapter.ask(name)) == ""
+        assert appraisal.line(chapter.ask(name)).source == ""
+
+
 # --- the pages ----------------------------------------------------------------------------------
 
 

@@ -104,7 +104,15 @@ def _percent(value: float, digits: int = 0) -> str:
 
 
 def summary() -> Html:
-    """Say in one sentence per target what the rule picks and how it does."""
+    """Answer in one plain sentence, then say per target what the rule picks and how it does."""
+    main = _choices()["median"]
+    where = "all" if main.share == 100.0 else _percent(main.share)
+    answer = (
+        f"In {where} of the {main.cells} situations tried with trials of these sizes, the "
+        f"interval that the book uses ({_label(main)}) holds the true rate in at least "
+        f"{_percent(FLOOR)} of the repetitions"
+        f"{'' if main.qualified else '; no interval does so in all of them'}."
+    )
     said = []
     for target, choice in _choices().items():
         reach = (
@@ -119,7 +127,10 @@ def summary() -> Html:
             f"({escape(_cell_words(choice.worst_cell))}), its mean width "
             f"{number(choice.width, 0)} percentage points.</li>"
         )
-    return Html(f'<div class="ev-block ev-answers"><ul>{"".join(said)}</ul></div>')
+    return Html(
+        f'<p class="ev-block"><strong>{escape(answer)}</strong></p>\n'
+        f'<div class="ev-block ev-answers"><ul>{"".join(said)}</ul></div>'
+    )
 
 
 def _cell_words(text: str) -> str:
@@ -203,7 +214,7 @@ def coverage(design: str | None = None) -> Html:
     lowest = min(v for v in worst.values if v is not None)
     own = next(row for row in rows if row.strong)
     alt = (
-        f"Heat map of the coverage of nominal 95 % intervals for {count(len(total), 'trial')} of "
+        f"Heat map of the coverage of nominal 95% intervals for {count(len(total), 'trial')} of "
         f"{listing(str(n) for n in total)} patients. The method that the rule picks covers in "
         f"{_percent(min(v for v in own.values if v is not None))} or more of the simulations; "
         f"the lowest value is {_percent(lowest)}, for {worst.label}."
@@ -293,7 +304,7 @@ def width_against_coverage(target: str = "median") -> Html:
         points,
         x_label="mean width (percentage points)",
         y_label="mean coverage (%)",
-        line=(95.0, "nominal 95 %"),
+        line=(95.0, "nominal 95%"),
         alt=f"Scatter of mean width against mean coverage, {count(len(points), 'method')}. "
         f"{picked.label}: width {number(picked.x, 0)} points, coverage "
         f"{_percent(picked.y, 1)}.",
