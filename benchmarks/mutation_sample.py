@@ -48,6 +48,7 @@ TESTS = {
     "api": ["arguments", "interface"],
     "batch": ["arguments", "interface", "engine", "edges", "properties"],
     "bayes": ["bayes"],
+    "bayes_many": ["bayes_many"],
     "betabinomial": ["betabinomial"],
     "effects": ["interface", "reference_normal", "edges"],
     "engine": ["engine", "reference_glmm", "edges", "properties"],

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import lattice
 from . import quadrature as quad
+from .lattice import Points
 
 __all__ = [
     "MU_CAP",
@@ -32,36 +34,14 @@ __all__ = [
 ]
 
 SCAN = 12.0  # quadrature tolerance of scans, about 6e-6
+FINE = 20.0  # and where precision costs little, about 2e-9
 RATIO = 2.0  # of neighboring tau in the scan
 TAU_TOP = 30.0
 TAU_CAP = 2000.0
 MU_CAP = 200.0
 
 
-@dataclass(frozen=True, eq=False)
-class Points:
-    """Log-likelihood summed over trials with its derivatives; arrays of shape (B,)."""
-
-    mu: np.ndarray
-    v: np.ndarray
-    value: np.ndarray
-    g_mu: np.ndarray
-    g_v: np.ndarray
-    h_mu_mu: np.ndarray
-    h_mu_v: np.ndarray
-    h_v_v: np.ndarray
-
-    def take(self, index) -> Points:
-        """The same for some of the data sets."""
-        return Points(*(getattr(self, name)[index] for name in _NAMES))
-
-    def put(self, index, other: Points) -> None:
-        """Overwrite the entries at ``index``."""
-        for name in _NAMES:
-            getattr(self, name)[index] = getattr(other, name)
-
-
-_NAMES = ("mu", "v", "value", "g_mu", "g_v", "h_mu_mu", "h_mu_v", "h_v_v")
+_NAMES = lattice.NAMES
 
 
 def _sum(mu, v, d: quad.Derivatives, shape) -> Points:
@@ -76,6 +56,28 @@ def evaluate(trials: quad.Trials, mu, v, tol: float = quad.TOLERANCE) -> Points:
 
 def _panel(trials: quad.Trials, mu_low, mu_high, v_low, v_high) -> Callable[..., Points]:
     """A function (mu, v) -> Points for values within the ranges, cheaper than ``evaluate``."""
+    size = trials.x.shape[0]
+    groups, rest = lattice.lay(trials, mu_low, mu_high, v_low, v_high)
+    if rest.size == size:
+        return _own_nodes(trials, mu_low, mu_high, v_low, v_high)
+    if len(groups) == 1 and rest.size == 0:
+        return groups[0][1].points
+    parts = [(rows, made.points) for rows, made in groups]
+    if rest.size:
+        ranges = (a[rest] for a in (mu_low, mu_high, v_low, v_high))
+        parts.append((rest, _own_nodes(trials.take(rest), *ranges)))
+
+    def at(mu, v):
+        out = Points(*(np.empty(size) for _ in _NAMES))
+        for rows, function in parts:
+            out.put(rows, function(mu[rows], v[rows]))
+        return out
+
+    return at
+
+
+def _own_nodes(trials: quad.Trials, mu_low, mu_high, v_low, v_high) -> Callable[..., Points]:
+    """As :func:`_panel`, with nodes of its own for each trial: any size, any variance."""
     shape = trials.x.shape
     k = shape[1]
     flat = quad.Trials(*(getattr(trials, name).ravel() for name in quad.FIELDS))
@@ -305,7 +307,7 @@ def _hermite(t, f0, f1, d0, d1):
 
 
 def _scan(trials: quad.Trials, table: ScanTable | None):
-    """``(grid, mu, value, slope)`` of shape (B, G): the profile over tau2 to scan accuracy."""
+    """``(grid, mu, value, slope)`` (B, G): the profile over tau2; which rows are precise (B,)."""
     if table is None or not table.usable:
         return _scan_directly(trials)
     b, g = trials.x.shape[0], table.grid.size
@@ -314,22 +316,64 @@ def _scan(trials: quad.Trials, table: ScanTable | None):
     mu, value, slope = (np.zeros((b, g)) for _ in range(3))
     mu[:, 1:], value[:, 1:], slope[:, 1:], covered = table.scan(x, n)
     rest = np.flatnonzero(~covered)
+    precise = np.zeros(b, dtype=bool)
     if rest.size:
-        mu[rest], value[rest], slope[rest] = _scan_directly(trials.take(rest), grid[rest])[1:]
-    return grid, mu, value, slope
+        made = _scan_directly(trials.take(rest), grid[rest])
+        mu[rest], value[rest], slope[rest], precise[rest] = made[1:]
+    return grid, mu, value, slope, precise
 
 
 def _scan_directly(trials: quad.Trials, grid: np.ndarray | None = None, tol: float = SCAN):
+    """As :func:`_scan`, computed; with nodes shared by the trials where that is possible."""
     if grid is None:
         grid = tau2_grid(trials)
-    start = _start(trials, grid[:, 1:])
-    tall = _repeat(trials, grid.shape[1] - 1)
-    close = 0.1 if tol <= SCAN else 0.03
-    found = profile_mean(tall, grid[:, 1:].ravel(), start.ravel(), tol, close)
     out = [np.zeros(grid.shape) for _ in range(3)]
-    for full, part in zip(out, found, strict=True):
-        full[:, 1:] = part.reshape(start.shape)
-    return grid, *out
+    start = _start(trials, grid[:, 1:])
+    rest = np.arange(grid.shape[0])
+    for _ in range(3 if tol <= SCAN else 0):
+        # nodes are laid for means near the start; again where the maxima are elsewhere
+        groups, large = lattice.lay_for_scan(trials.take(rest), grid[rest, 1:], start[rest], FINE)
+        again = [rest[large]]
+        for index, made in groups:
+            rows = rest[index]
+            *found, good = _scan_shared(made, start[rows], grid[rows, 1:])
+            far = np.abs(found[0] - start[rows]) > lattice.spare(grid[rows, 1:])
+            for full, part in zip(out, found, strict=True):
+                full[rows, 1:] = part
+            off = good & far.any(axis=1)
+            start[rows[off]] = found[0][off]
+            again.append(rows[~good | off])
+        rest = np.concatenate(again)
+        if rest.size == 0 or not groups:
+            break
+    if rest.size:
+        tall = _repeat(trials.take(rest), grid.shape[1] - 1)
+        close = 0.1 if tol <= SCAN else 0.03
+        found = profile_mean(tall, grid[rest, 1:].ravel(), start[rest].ravel(), tol, close)
+        for full, part in zip(out, found, strict=True):
+            full[rest, 1:] = part.reshape(rest.size, -1)
+    precise = np.ones(grid.shape[0], dtype=bool)
+    precise[rest] = tol > SCAN
+    return grid, *out, precise
+
+
+def _scan_shared(made: lattice.Lattice, mu: np.ndarray, v: np.ndarray):
+    """``profile_mean`` for every tau2 (R, G) of data sets with nodes ``made``, and who is done."""
+    low, high = np.full(mu.shape, -np.inf), np.full(mu.shape, np.inf)
+    room = 1.0 + 2.0 * np.sqrt(v)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(40):
+            p = made.profile(mu, v)
+            step = -p.g_mu / p.h_mu_mu
+            done = np.abs(step) * np.sqrt(-p.h_mu_mu) < 1e-3
+            if done.all():
+                break
+            up = step > 0
+            low, high = np.where(up, mu, low), np.where(up, high, mu)
+            new = mu + np.minimum(np.maximum(step, -room), room)
+            bad = ((new <= low) | (new >= high)) & np.isfinite(low) & np.isfinite(high)
+            mu = np.where(bad, 0.5 * (low + high), new)
+    return p.mu + step, p.value + 0.5 * p.g_mu * step, p.g_v + p.h_mu_v * step, done.all(axis=1)
 
 
 def maximize(trials: quad.Trials, table: ScanTable | None = None) -> Maxima:
@@ -353,7 +397,7 @@ def maximize(trials: quad.Trials, table: ScanTable | None = None) -> Maxima:
 
 
 def _maximize(trials: quad.Trials, scan) -> Maxima:
-    grid, mu, value, slope = scan
+    grid, mu, value, slope, precise = scan
     b = grid.shape[0]
     zero = evaluate(trials, _pooled_logit(trials), np.zeros(b))
     # a derivative at 0 that is rounding error counts as 0
@@ -363,6 +407,7 @@ def _maximize(trials: quad.Trials, scan) -> Maxima:
     doubtful = np.abs(slope) < 0.1 * (np.abs(zero.g_v) + 0.5)[:, None]
     doubtful &= np.abs(slope * grid) < 0.1
     doubtful[:, 0] = False
+    doubtful[precise] = False
     row, col = np.nonzero(doubtful)
     if row.size:
         mu[row, col], value[row, col], slope[row, col] = profile_mean(
@@ -618,6 +663,7 @@ def _best_within(trials: quad.Trials, mu, v0, v1) -> Points:
         part = trials.take(rows)
         m, t, lo, hi = mu[rows], v[rows], low[rows].copy(), high[rows].copy()
         at = _direct(part) if zero else _panel(part, m, m, lo, hi)
+        done = np.zeros(rows.size, dtype=bool)
         for _ in range(80):
             p = at(m, t)
             lo, hi = np.where(p.g_v > 0, t, lo), np.where(p.g_v > 0, hi, t)
@@ -627,9 +673,10 @@ def _best_within(trials: quad.Trials, mu, v0, v1) -> Points:
             new = t * np.exp(np.clip(-g_r / np.where(fair, h_rr, -1.0), -2.0, 2.0))
             bad = ~fair | (new <= lo) | (new >= hi)
             new = np.where(bad, 0.5 * (lo + hi), new)
-            if (np.abs(new - t) <= 1e-9 * t).all():
+            done |= np.abs(new - t) <= 1e-9 * t
+            if done.all():
                 break
-            t = new
+            t = np.where(done, t, new)
         out.put(rows, p)
     return out
 

@@ -218,6 +218,12 @@ def _both(t: Trials, theta: np.ndarray):
     return g, t.x - expected, expected / over
 
 
+def spacing(info, inv, tol: float):
+    """Step at which the error bound is ``exp(-tol)``: information of the trial, 1 / tau2."""
+    y = np.minimum(1.3, 0.95 * np.sqrt(2.0 * tol / (info + inv)))
+    return 2.0 * np.pi * y / (tol - info * np.log(np.cos(y)) + 0.5 * y * y * inv)
+
+
 _SIDES = np.array([[-1.0], [1.0]])
 
 
@@ -255,8 +261,7 @@ def _locate(t: Trials, mu: np.ndarray, tau2: np.ndarray, tol: float):
             break
     top, _, info = _both(t, mu + delta)
     sd = 1.0 / np.sqrt(info + inv)
-    y = np.minimum(1.3, 0.95 * sd * np.sqrt(2.0 * tol))
-    step = 2.0 * np.pi * y / (tol - info * np.log(np.cos(y)) + 0.5 * y * y * inv)
+    step = spacing(info, inv, tol)
     cut = WINDOW if tol >= TOLERANCE else tol + 2.0
     half_inv = 0.5 * inv
     target = top - half_inv * delta * delta - cut
