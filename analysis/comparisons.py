@@ -536,6 +536,7 @@ def contrast(
     order: Sequence[str],
     model: str = "glmm",
     interval: str = INTERVAL,
+    tau2_interval: bool = True,
 ) -> tuple[ModeratorFit, tuple[Contrast, ...], float | None, tuple[int, int]]:
     """Fit one model to all groups; return it with each group's difference from the first.
 
@@ -546,7 +547,7 @@ def contrast(
         Group of each trial.
     order : sequence of str
         Groups, the reference first.
-    model, interval : str
+    model, interval, tau2_interval
         As in :func:`analysis.pooling.pool`.
 
     Returns
@@ -575,6 +576,7 @@ def contrast(
         moderators={"group": list(level)},
         reference={"group": order[0]},
         interval=interval,
+        tau2_interval=tau2_interval,
     )
     q, rest = len(order) - 1, fit.k - len(order)
     p = fit.omnibus_p
@@ -742,7 +744,11 @@ def _refit(name: str, tested: tuple[str, ...], rows: pd.DataFrame) -> Variation:
     if rows["events"].sum() in (0, rows["total"].sum()):
         return Variation(name, None, None, None, None, len(rows), "no event, or nothing else")
     _, made, p, _ = contrast(
-        list(rows["events"]), list(rows["total"]), list(rows["level"]), order=tested
+        list(rows["events"]),
+        list(rows["total"]),
+        list(rows["level"]),
+        order=tested,
+        tau2_interval=False,
     )
     if not made:
         return Variation(name, None, None, None, p, len(rows), "not estimable")

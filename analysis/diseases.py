@@ -200,7 +200,11 @@ def scaled(dataset: Dataset, found: Outcome, scale: str = USUAL) -> tuple[Contra
     if GROUPS[REFERENCE] not in order or len(rows) < len(order) + 2:
         return ()
     _, made, _, _ = comparisons.contrast(
-        list(rows["events"]), list(rows["total"]), list(rows["level"]), order=order
+        list(rows["events"]),
+        list(rows["total"]),
+        list(rows["level"]),
+        order=order,
+        tau2_interval=False,
     )
     return made
 
@@ -231,6 +235,7 @@ def scale_effect(dataset: Dataset, found: Outcome) -> ScaleEffect:
         moderators={"disease": list(rows["level"]), "scale": list(rows["scale"])},
         reference={"disease": rows["level"].iloc[0], "scale": USUAL},
         interval=comparisons.INTERVAL,
+        tau2_interval=False,
     )
     if fit.coefficients is None or fit.ci_low is None or fit.ci_high is None:
         return ScaleEffect(rows, None, None, None, None, fit)

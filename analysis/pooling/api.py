@@ -83,7 +83,8 @@ _DEFAULTS: dict[str, Any] = {
 def used_arguments(model: str, transform: str, moderated: bool) -> set[str]:
     """Which of the arguments in question a model uses."""
     if moderated:
-        return {"reference", "permutations", "seed"}
+        extra = {"tau2_interval"} if model == "glmm" else set()
+        return {"reference", "permutations", "seed"} | extra
     if model == "glmm":
         return {"study_interval", "tau2_interval"}
     if model == "bayes":
@@ -155,6 +156,7 @@ def pool(
     reference: Mapping[str, Any] | None = None,
     permutations: int = 0,
     seed: int | None = None,
+    tau2_interval: bool = True,
 ) -> ModeratorFit: ...
 
 
@@ -268,6 +270,7 @@ def pool(
             reference=reference,
             permutations=permutations,
             seed=seed,
+            tau2_interval=tau2_interval,
         )
     if model == "glmm":
         from .glmm import fit_glmm

@@ -228,6 +228,7 @@ def fit_moderators(
     reference: Mapping[str, Any] | None = None,
     permutations: int = 0,
     seed: int | None = None,
+    tau2_interval: bool = True,
 ) -> ModeratorFit:
     """Regress the trials' true rates on moderators.
 
@@ -257,6 +258,8 @@ def fit_moderators(
         more than this number, else this number drawn with ``seed``, the observed one counted in.
     seed : int, optional
         Needed for drawn permutations.
+    tau2_interval : bool
+        Whether the GLMM computes ``tau2_ci``; leave it out to save time.
 
     Returns
     -------
@@ -300,7 +303,7 @@ def fit_moderators(
         "study_ci_high": own[1],
         "q_df": k - design.shape[1],
     }
-    out = _fit_glmm(base) if model == "glmm" else _fit_linear(base)
+    out = _fit_glmm(base, tau2_interval) if model == "glmm" else _fit_linear(base)
     if permutations:
         out.update(_permute(out, permutations, seed))
     return ModeratorFit(**out)
@@ -470,7 +473,7 @@ def _linear_subgroups(out: dict[str, Any], quantile: float) -> tuple[dict[str, A
 # ------------------------------------------------------------------------------------- GLMM
 
 
-def _fit_glmm(base: dict[str, Any]) -> dict[str, Any]:
+def _fit_glmm(base: dict[str, Any], tau2_interval: bool = True) -> dict[str, Any]:
     interval, level = base["interval"], base["level"]
     x, n, design = base["events"], base["total"], base["design"]
     k, p = design.shape
@@ -518,7 +521,7 @@ def _fit_glmm(base: dict[str, Any]) -> dict[str, Any]:
     if null.top is not None:
         out["tau2_null"] = null.top.v
     if sup.top is None or (sup.direction is not None and not _all_estimable(sup, design)):
-        return _separated(out, sup, cut, likelihood_test, notes)
+        return _separated(out, sup, cut, likelihood_test, notes, tau2_interval)
     top = sup.top
     cov = glmm.covariance(top)
     se = np.sqrt(np.diag(cov))
@@ -550,7 +553,8 @@ def _fit_glmm(base: dict[str, Any]) -> dict[str, Any]:
     fixed = linear.weighted(y, v, design, 0.0)
     typical = df / float(np.sum(fixed.weight * (1.0 - fixed.hat)))
     out["i2"], out["h2"] = 100.0 * top.v / (top.v + typical), 1.0 + top.v / typical
-    out["tau2_ci"] = _tau2_limits(trials, design, top, chi2_isf(1.0 - level, 1), notes)
+    if tau2_interval:
+        out["tau2_ci"] = _tau2_limits(trials, design, top, chi2_isf(1.0 - level, 1), notes)
     if interval in ("wald", "t"):
         quantile = math.sqrt(cut)
         out["ci_low"], out["ci_high"] = beta - quantile * se, beta + quantile * se
@@ -613,7 +617,7 @@ def _tau2_limits(trials, design, top, cut, notes) -> tuple[float, float]:
     return low, float(brentq(drop, inside, high, xtol=1e-13, rtol=1e-12))
 
 
-def _separated(out, sup, cut, likelihood_test, notes) -> dict[str, Any]:
+def _separated(out, sup, cut, likelihood_test, notes, tau2_interval) -> dict[str, Any]:
     """Coefficients without a finite estimate: signs, one-sided limits, likelihood ratios."""
     x, n, design = out["events"], out["total"], out["design"]
     p = design.shape[1]
@@ -662,13 +666,14 @@ def _separated(out, sup, cut, likelihood_test, notes) -> dict[str, Any]:
                 cov[a, b] = part_cov[place[a], place[b]]
             se[a] = math.sqrt(cov[a, a])
         out["tau2"] = sup.top.v
-        out["tau2_ci"] = _tau2_limits(
-            quad.prepare(x[sup.rows], n[sup.rows]),
-            design[np.ix_(sup.rows, sup.columns)],
-            sup.top,
-            chi2_isf(1.0 - out["level"], 1),
-            notes,
-        )
+        if tau2_interval:
+            out["tau2_ci"] = _tau2_limits(
+                quad.prepare(x[sup.rows], n[sup.rows]),
+                design[np.ix_(sup.rows, sup.columns)],
+                sup.top,
+                chi2_isf(1.0 - out["level"], 1),
+                notes,
+            )
         # some trial is neither at 0 nor at 1, so the null model has a maximum as well
         out["r2"] = _r2(sup.top.v, out["tau2_null"], notes)
     low, high = np.empty(p), np.empty(p)

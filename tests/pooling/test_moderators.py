@@ -646,3 +646,16 @@ def test_order_of_trials_does_not_matter_and_nothing_is_nan(rows, random, model)
         null = pool(x, n, "glmm", interval="wald").log_likelihood
         if null is not None:
             assert fit.log_likelihood >= null - 1e-8
+
+
+def test_the_interval_of_tau2_can_be_left_out():
+    whole = pool(X, N, moderators={"group": GROUP}, interval="t")
+    short = pool(X, N, moderators={"group": GROUP}, interval="t", tau2_interval=False)
+    assert whole.tau2_ci is not None and short.tau2_ci is None
+    assert short.tau2 == whole.tau2
+    np.testing.assert_array_equal(short.coefficients, whole.coefficients)
+    np.testing.assert_array_equal(short.ci_high, whole.ci_high)
+    apart = pool([0, 0, 5, 6], [9, 8, 9, 10], moderators={"g": list("aabb")}, tau2_interval=False)
+    assert apart.tau2_ci is None and apart.lrt_p < 0.05
+    with pytest.raises(ValueError, match="'reml' with moderators does not use tau2_interval"):
+        pool(X, N, "reml", moderators={"group": GROUP}, tau2_interval=False)
