@@ -27,6 +27,7 @@ from .proportion import wilson
 __all__ = ["INTERVALS", "NestedFit", "pool_nested"]
 
 INTERVALS = ("delta", "simulation")
+_SEED, _DRAWS = 1, 200_000
 _STRATA = 2000
 
 
@@ -118,8 +119,8 @@ def pool_nested(
     interval: str = "delta",
     quantile: str = "t",
     level: float = 0.95,
-    seed: int = 1,
-    draws: int = 200_000,
+    seed: int = _SEED,
+    draws: int = _DRAWS,
     labels: Sequence[Any] | None = None,
 ) -> NestedFit:
     """Pool an inner outcome within an outer one.
@@ -139,7 +140,7 @@ def pool_nested(
         normal.
     level : float, default 0.95
     seed, draws : int
-        Of the simulation only.
+        Of the simulation only; refused with the delta method.
 
     Returns
     -------
@@ -148,7 +149,8 @@ def pool_nested(
     Raises
     ------
     ValueError
-        For impossible counts: inner beyond outer, outer beyond total, no inner count at all.
+        For impossible counts: inner beyond outer, outer beyond total, no inner count at all;
+        for a seed or a number of draws where nothing is drawn.
 
     Notes
     -----
@@ -167,6 +169,10 @@ def pool_nested(
     for name, number, least in (("seed", seed, 0), ("draws", draws, 1000)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}")
+        if interval != "simulation" and number != (_SEED if name == "seed" else _DRAWS):
+            raise ValueError(
+                f"interval {interval!r} does not use {name}: leave it out, got {number!r}"
+            )
     known, raw = _known(inner, k)
     if not known.any():
         raise ValueError("inner is None in every trial: nothing to pool")

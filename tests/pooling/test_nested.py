@@ -181,8 +181,10 @@ def test_two_trials_have_no_prediction_interval():
         (([1, -1], [2, 2], [5, 5]), {}, "negative"),
         (([1, 1], [2, 2], [5, 5]), {"interval": "profile"}, "interval"),
         (([1, 1], [2, 2], [5, 5]), {"quantile": "normal"}, "quantile"),
-        (([1, 1], [2, 2], [5, 5]), {"draws": 10}, "draws"),
-        (([1, 1], [2, 2], [5, 5]), {"seed": 1.5}, "seed"),
+        (([1, 1], [2, 2], [5, 5]), {"interval": "simulation", "draws": 10}, "draws must be"),
+        (([1, 1], [2, 2], [5, 5]), {"seed": 1.5}, "seed must be"),
+        (([1, 1], [2, 2], [5, 5]), {"seed": 7}, "interval 'delta' does not use seed.* got 7"),
+        (([1, 1], [2, 2], [5, 5]), {"draws": 5000}, "'delta' does not use draws.* got 5000"),
     ],
 )
 def test_wrong_input_is_refused(args, options, message):
