@@ -94,8 +94,10 @@ class Batch:
             raise ValueError(f"data set {i}, model {self.model!r}: use pool() for its fit")
         information = -quad.derivatives(quad.prepare(x, n), self.mu[i], self.tau2[i]).mu_mu
         own = wilson(x, n, self.level)
-        values = {name: _number(getattr(self, name)[i]) for name in _VECTORS}
-        pairs = {name: getattr(self, name)[i] for name in ("tau2_ci", "marginal_ci")}
+        values: dict[str, Any] = {name: _number(getattr(self, name)[i]) for name in _VECTORS}
+        for name in ("tau2_ci", "marginal_ci"):
+            pair = getattr(self, name)[i]
+            values[name] = None if np.isnan(pair).any() else (float(pair[0]), float(pair[1]))
         return Fit(
             model=self.model,
             transform=self.transform,
@@ -113,10 +115,6 @@ class Batch:
             study_ci_high=own[1],
             weight=information / information.sum(),
             **values,
-            **{
-                name: None if np.isnan(pair).any() else (float(pair[0]), float(pair[1]))
-                for name, pair in pairs.items()
-            },
         )
 
 
