@@ -7,6 +7,7 @@ their tests come from `analysis.diseases`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -341,7 +342,14 @@ def by_scale(found: Outcome) -> Html:
         Of a graded outcome.
     """
     rows = diseases.with_scale(_data(), found)
-    rows = rows.assign(scale=[s if isinstance(s, str) else UNKNOWN for s in rows["scale"]])
+    printed = [s if isinstance(s, str) else UNKNOWN for s in rows["scale"]]
+    # the versions of one edition grade these events alike
+    rows = rows.assign(scale=[re.sub(r"^(CTCAE \d)\.\d+$", r"\1", s) for s in printed])
+    note = "Patients with the event, of the patients infused where the source says so."
+    if rows["scale"].str.startswith("CTCAE").any():
+        note += (
+            " Versions of one edition of the Common Terminology Criteria (CTCAE) share a column."
+        )
     scales = sorted(set(rows["scale"]), key=lambda s: (s == UNKNOWN, s != USUAL, s))
     shown = []
     for label in GROUPS.values():
@@ -368,9 +376,9 @@ def by_scale(found: Outcome) -> Html:
                 "events": int(row.events),
                 "total": int(row.total),
             }
-            for row in rows.itertuples(index=False)
+            for row in rows.assign(scale=printed).itertuples(index=False)
         ),
-        note="Patients with the event, of the patients infused where the source says so.",
+        note=note,
     )
 
 
@@ -530,9 +538,12 @@ def concluded(found: dict[str, Outcome]) -> Html:
                 f"CLL, in percentage points: {'; '.join(ways)}."
             )
             if more or fewer:
+                alone = (*more, *fewer)
+                verb = "interval" if len(alone) == 1 else "intervals"
+                leaves = "leaves" if len(alone) == 1 else "leave"
                 text += (
-                    f" The interval for {_names((*more, *fewer))} leaves out no difference, but it "
-                    "is one of several, and the test over all of them counts."
+                    f" The {verb} for {_names(alone)} {leaves} out no difference, but the test "
+                    "over all diseases counts first."
                 )
         items.append(text)
     return Html(f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
