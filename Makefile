@@ -23,7 +23,7 @@ export BOOK_JOBS := $(JOBS)
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS VIRTUAL_ENV MAKEFLAGS MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-fast check data-check lint format types serve lock lab clean distclean
+.PHONY: help setup book test test-fast check data-check lint format types pdf serve lock lab clean distclean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -55,6 +55,9 @@ format: setup ## put files into the project's style
 
 types: setup ## check types
 	@$(BIN)/mypy
+
+pdf: book ## print the whole book into _build/book.pdf; needs Chromium (Debian: apt install chromium)
+	@$(PY) -m analysis.bookbuild.pdf
 
 serve: book ## build the book and show it at http://localhost:8000 (PORT=...)
 	@echo "open http://localhost:$(PORT)/ and end with Ctrl-C"

@@ -139,6 +139,7 @@ def hundred_figure(population: str) -> Html:
         caption=f"{label}: of 100 patients of the median trial, by the pooled rates. Each grid "
         "counts all 100 patients on its own; which patients are in two grids is not known.",
         name=f"{population}-hundred",
+        csv=tables.records_csv(rates),
     )
 
 

@@ -147,6 +147,7 @@ def pipeline(dataset: Dataset) -> Html:
         "target of the trial; hollow: the trial was stopped early. Bold: the registered "
         "population names CLL. Status as printed in 2023.",
         name="pipeline-targets",
+        csv=tables.records_csv(trials),
     )
     rows = [
         {

@@ -404,6 +404,7 @@ def leave_one_out(question: Question) -> Html:
         caption=f"{title}: pooled result when one trial is left out. "
         "The band is the interval of all trials.",
         name=f"{question.id}-leave-one-out",
+        csv=tables.fits_csv([("all trials", fit), *without.items()]),
     )
     listed = folded(
         "The same as a table",
@@ -500,6 +501,7 @@ def choices(question: Question) -> Html:
     caption = (
         f"{title}: every way to take one cohort per patient set. The main analysis takes {RULE}."
     )
+    rows = [_choice_row(options, at) for at in range(len(options.sets))]
     drawn = figures.figure_block(
         overlap_figures.one_range,
         named,
@@ -507,11 +509,12 @@ def choices(question: Question) -> Html:
         alt=overlap_figures.alt_one_range(title, spans[0]),
         caption=caption,
         name=f"{question.id}-choices",
+        csv=tables.to_csv(rows),
     )
     return drawn + folded(
         "Every choice as a table",
         tables.html_table(
-            [_choice_row(options, at) for at in range(len(options.sets))],
+            rows,
             f"{title}: every admissible choice of cohorts",
             id=f"{question.id}-choices-table",
             row_header="In place of the main choice",

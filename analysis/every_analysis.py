@@ -554,6 +554,7 @@ def curve(sets: list[Set], estimand_id: str) -> Html:
         f"same trials. On a narrow screen only the {BRIEF} choices that move the estimate most are "
         "drawn; the table has them all.",
         name=f"{entry.target.id}-specifications",
+        csv_href="../_data/specifications.csv",
     )
     return (
         Html(f"<p>{escape(entry.threshold.question)} {escape(said)}</p>")

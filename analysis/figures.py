@@ -744,6 +744,7 @@ def figure_block(
     name: str = "",
     download: bool = True,
     csv: str = "",
+    csv_href: str = "",
     **options: Any,
 ) -> Html:
     """Draw a figure in both layouts and return it as one HTML figure with downloads.
@@ -764,6 +765,8 @@ def figure_block(
         Offer the wide drawing as an SVG file.
     csv : str
         The data behind the figure as CSV text, offered as a file if not empty.
+    csv_href : str
+        Address of a file with the data behind the figure, if there is one.
     """
     wide = plot(*args, layout="wide", **options)
     narrow = plot(*args, layout="narrow", **options)
@@ -771,6 +774,8 @@ def figure_block(
     links = []
     if csv:
         links.append(download_link("Data (CSV)", f"{stem}.csv", data_uri(csv, "text/csv")))
+    if csv_href:
+        links.append(download_link("Data (CSV)", csv_href.rsplit("/", 1)[-1], csv_href))
     if download:
         links.append(
             download_link("Figure (SVG)", f"{stem}.svg", data_uri(svg(wide), "image/svg+xml"))

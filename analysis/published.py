@@ -308,6 +308,7 @@ def agreement() -> Html:
         "is computed here (Clopper–Pearson) and leaves out differences between studies. "
         "The sets of trials are not the same.",
         name="agreement",
+        csv_href="../_data/published_pools.csv",
     )
 
 

@@ -70,6 +70,7 @@ def shared_map(dataset: Dataset) -> Html:
         "there is a count, but a cohort with the same patients is pooled. No square: no count in "
         "use, or the cohort belongs to no population of this book.",
         name="overlap-map",
+        csv_href="../_data/overlaps.csv",
     )
 
 
@@ -215,6 +216,7 @@ def ranges(dataset: Dataset) -> Html:
         caption="Pooled estimate under every admissible choice of cohorts. The numbers are the "
         "estimate of the main analysis, and the lowest and highest estimate of any choice.",
         name="choice-ranges",
+        csv=tables.records_csv(entries),
     )
 
 

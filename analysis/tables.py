@@ -43,11 +43,15 @@ __all__ = [
     "leave_one_out_table",
     "model_table",
     "pct",
+    "records_csv",
     "results_table",
     "studies_csv",
     "studies_table",
     "to_csv",
 ]
+
+#: Fields of drawn things that are no data: see `records_csv`.
+HOW_DRAWN = frozenset({"color", "dash", "marker", "strong", "rule", "brief", "sub"})
 
 Fits = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
@@ -107,7 +111,8 @@ def _is_number(value: object) -> bool:
 def to_csv(frame: Any) -> str:
     """Return a frame or a sequence of mappings as CSV text.
 
-    A text cell that a spreadsheet would run as a formula is prefixed by an apostrophe.
+    A text cell that a spreadsheet would run as a formula is prefixed by an apostrophe; of finished
+    HTML the text remains.
     """
     names, rows = _cells(frame)
     out = io.StringIO()
@@ -117,8 +122,55 @@ def to_csv(frame: Any) -> str:
     return out.getvalue()
 
 
+def records_csv(items: Iterable[Any], fields: Sequence[str] = ()) -> str:
+    """Return the data behind a drawing as CSV text.
+
+    Parameters
+    ----------
+    items : iterable of dataclass instances
+        What is drawn: lines, rows, points. Fields with a sequence of numbers become several rows,
+        one for each place; several texts are joined.
+    fields : sequence of str
+        Fields to write, all with values of the same length; by default all but those that say how
+        to draw (`HOW_DRAWN`).
+
+    Raises
+    ------
+    ValueError
+        If the sequences of an item differ in length.
+    """
+    import dataclasses
+
+    rows: list[dict[str, Any]] = []
+    for item in items:
+        names = fields or [f.name for f in dataclasses.fields(item) if f.name not in HOW_DRAWN]
+        values = {name: getattr(item, name) for name in names}
+        values = {
+            name: value.tolist() if hasattr(value, "tolist") else value
+            for name, value in values.items()
+        }
+        long = {
+            name: list(value)
+            for name, value in values.items()
+            if isinstance(value, list | tuple) and not all(isinstance(v, str) for v in value)
+        }
+        if len({len(value) for value in long.values()}) > 1:
+            raise ValueError(f"sequences of different length behind a drawing: {sorted(long)}")
+        length = len(next(iter(long.values()))) if long else 1
+        for at in range(length):
+            row = {}
+            for name, value in values.items():
+                if name in long:
+                    value = long[name][at]
+                row[name] = "; ".join(value) if isinstance(value, list | tuple) else value
+            rows.append(row)
+    return to_csv(rows)
+
+
 def _exact(value: object) -> str:
-    """Return a cell for a file: numbers in full, text that no spreadsheet runs."""
+    """Return a cell for a file: numbers in full, no markup, text that no spreadsheet runs."""
+    if isinstance(value, Html):
+        return _defused(_seen(value))
     if _missing(value) or not _is_number(value):
         return _defused(_text(value))
     plain_value = value.item() if hasattr(value, "item") else value
@@ -192,7 +244,7 @@ def html_table(
     stack : bool
         Where there is no room, show each row as a short block instead of scrolling sideways.
     csv : str, optional
-        CSV text, offered for download without a file.
+        CSV text, offered for download without a file; by default the cells themselves.
     csv_href : str, optional
         Address of a CSV file, offered for download.
     note : str or Html
@@ -203,6 +255,9 @@ def html_table(
     ValueError
         If the caption is empty or a named column does not exist.
     """
+    if csv is None and csv_href is None:
+        frame = frame if hasattr(frame, "columns") else [dict(row) for row in frame]
+        csv = to_csv(frame)
     core = _table(
         frame,
         caption,

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.calibration import pictures
 from analysis.figures import figure_block
 from analysis.markup import Html, escape
-from analysis.tables import html_table
+from analysis.tables import html_table, records_csv
 from analysis.wording import ci, count, listing, number, pct
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def likelihoods() -> Html:
         "normal curve of true rates that explains all three best (dashed; its height at a rate "
         "is the normal density of the rate's log odds).",
         name="toy-likelihoods",
+        csv=records_csv(lines),
     )
 
 
@@ -187,6 +188,7 @@ def surfaces(question: Question) -> Html:
         "1.92 below; the dashed line follows the best τ at each rate; where it meets the thick "
         "contour are the 95% profile limits of the rate (dotted).",
         name="surfaces",
+        csv=records_csv(panels, ("title", "rate", "ridge")),
     )
 
 
@@ -225,6 +227,7 @@ def profiles(question: Question) -> Html:
         "cut-off, the interval ends. The lower line uses Student's t with as many degrees of "
         "freedom as trials less one.",
         name="profiles",
+        csv=records_csv(lines),
     )
 
 
@@ -302,6 +305,7 @@ def empty_trials(size: int = 20, most: int = 20) -> Html:
         f"gives {pct(last.estimate, 1)} however many there are, and from some number of trials "
         "on its interval lies wholly above the upper limit of the model that counts.",
         name="empty-trials",
+        csv=records_csv(lines),
     )
 
 
@@ -355,6 +359,7 @@ def averages() -> Html:
         caption="The average over trials of the true rates, against the rate in the median trial. "
         "The larger τ, the nearer the average lies to 50%.",
         name="averages",
+        csv=records_csv(lines),
     )
 
 

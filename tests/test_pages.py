@@ -138,3 +138,26 @@ def test_executed_notebook_is_offered(built_book: Path, name: str) -> None:
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert cells
     assert all(cell["execution_count"] for cell in cells if "".join(cell["source"]).strip())
+
+
+def test_data_and_drawing_are_offered_beside_every_result(built_book: Path, name: str) -> None:
+    article = article_of(built_book / name)
+    lacking = []
+    # the explorer draws for the reader; its data is one file, and its script offers it
+    for figure in article.select("figure:not(:has(svg[data-part]))"):
+        kinds = {str(a["download"]).rpartition(".")[2] for a in figure.select("a.ev-download")}
+        lacking += [f"{kind} of {figure.get('id')}" for kind in {"csv", "svg"} - kinds]
+    for table in article.select(".ev-table table:not(:has([data-part]))"):
+        blocks = [block for block in table.parents if "ev-block" in (block.get("class") or [])]
+        offered = [a for block in blocks for a in block.select("a.ev-download")]
+        if not any(str(a["download"]).endswith(".csv") for a in offered):
+            lacking.append(f"csv of {blocks[0].get('id')}")
+    assert lacking == []
+
+
+def test_every_result_shows_its_code(built_book: Path, name: str) -> None:
+    article = article_of(built_book / name)
+    hidden = article.select("div.cell:has(.cell_output)")
+    assert all(cell.select_one(".cell_input pre") for cell in hidden)
+    links = [str(a["href"]) for a in article.select(".book-files a[download]")]
+    assert [link.rpartition(".")[2] for link in links] == (["ipynb", "md"] if hidden else [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import numpy as np
@@ -240,7 +241,9 @@ def test_cells_are_data(cells, header):
     html = tables.html_table([{header: cell, "n": 1} for cell in cells], f"All {header}")
     soup = BeautifulSoup(str(html), "lxml")
     known = ["html", "body", "div", "table", "caption", "span", "thead", "tbody", "tr", "th", "td"]
+    known += ["p", "a"]  # the link below the table
     assert {tag.name for tag in soup.find_all(True)} <= set(known)
+    assert len(soup.select("a")) == 1
     for cell, row in zip(cells, soup.select("tbody th"), strict=True):
         # white space and control characters become single spaces; the rest stays as it is
         shown = row.get_text()
@@ -256,13 +259,46 @@ def test_markup_formulas_and_addresses_are_harmless():
     ]
     html = str(tables.html_table(rows, "<b>", id="x", links={"a": "u"}, hide=["u"]))
     assert "<script" not in html
-    assert "javascript:" not in html
     soup = BeautifulSoup(html, "lxml")
+    addresses = [str(link["href"]).partition(":")[0] for link in soup.select("a")]
+    assert addresses == ["https", "data"]
     assert [link["href"] for link in soup.select("tbody a")] == ["https://doi.org/10.1/x?a=1&b=2"]
     assert soup.select("tbody th")[1].get_text() == '" onmouseover="x'
     back = list(csv.DictReader(io.StringIO(tables.to_csv(rows))))
     assert back[0]["b"] == '\'=HYPERLINK("x")'
     assert back[1]["b"] == "-5"
+
+
+def test_a_table_offers_its_cells_where_nothing_else_is_given():
+    rows = [
+        {"Trial": Html('<a href="x">Alpha</a>, p. <b>3</b>'), "Events": 3},
+        {"Trial": "=SUM(A1)", "Events": None},
+    ]
+    soup = parse(tables.html_table(rows, "Some", id="some"))
+    assert soup.select_one("a.ev-download")["download"] == "some.csv"
+    assert download(soup) == [
+        {"Trial": "Alpha, p. 3", "Events": "3"},
+        {"Trial": "'=SUM(A1)", "Events": ""},
+    ]
+
+
+@dataclass
+class Drawn:
+    label: str
+    x: np.ndarray
+    y: tuple[float, ...]
+    tags: tuple[str, ...] = ("a", "b")
+    color: str = "study"
+
+
+def test_the_data_behind_a_drawing_is_one_row_per_place():
+    text = tables.records_csv([Drawn("one", np.array([1.0, 2.0]), (0.5, 0.25))])
+    assert text == "label,x,y,tags\none,1,0.5,a; b\none,2,0.25,a; b\n"
+    assert tables.records_csv([Drawn("one", np.array([1.0]), (0.5,))], ["label", "y"]) == (
+        "label,y\none,0.5\n"
+    )
+    with pytest.raises(ValueError, match="different length"):
+        tables.records_csv([Drawn("one", np.array([1.0, 2.0]), (0.5,))])
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,13 @@ def offer_notebook(
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     context["ipynb_source"] = f"{pagename}.ipynb"
+    up = posixpath.relpath("_sources", posixpath.dirname(pagename) or ".")
+    name = posixpath.basename(pagename)
+    context["body"] = context.get("body", "") + (
+        '<p class="book-files">This page as <a download '
+        f'href="{up}/{pagename}.ipynb">executed notebook</a> ({html.escape(name)}.ipynb) and '
+        f'<a download href="{up}/{pagename}.md">source</a> ({html.escape(name)}.md).</p>\n'
+    )
 
 
 def show_data_version(
@@ -493,7 +500,7 @@ def _write_crate(app: Sphinx, outdir: Path) -> None:
 
 
 def _remove_leftovers(app: Sphinx, outdir: Path) -> None:
-    pages = {*app.env.found_docs, "index", "genindex", "search"}
+    pages = {*app.env.found_docs, "index", "search"}
     for page in outdir.rglob("*.html"):
         name = page.relative_to(outdir)
         if not name.parts[0].startswith("_") and name.with_suffix("").as_posix() not in pages:

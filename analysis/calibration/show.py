@@ -229,7 +229,6 @@ def coverage(design: str | None = None) -> Html:
         "true rates normal on the log-odds scale. Columns: τ within each true rate. "
         "Bold: picked by the rule. FT: Freeman–Tukey; HK: Hartung–Knapp.",
         name=f"calibration-coverage-{name}",
-        download=False,
         csv=to_csv(frame[(frame["design"] == name) & (frame["world"] == "normal")]),
     )
 
@@ -279,7 +278,7 @@ def misspecified(target: str = "median") -> Html:
         "beta, two kinds of trials, skewed, rates that follow the size. Bold: picked by the "
         "rule. FT: Freeman–Tukey; HK: Hartung–Knapp.",
         name=f"calibration-worlds-{target}",
-        download=False,
+        csv=to_csv(own),
     )
 
 

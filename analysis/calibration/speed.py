@@ -12,7 +12,7 @@ from analysis.calibration import pictures, study
 from analysis.calibration.command import minutes
 from analysis.figures import figure_block
 from analysis.markup import Html, escape
-from analysis.tables import html_table
+from analysis.tables import html_table, records_csv
 from analysis.wording import count, number
 
 __all__ = ["benchmark", "cost", "projection", "ratios", "scaling"]
@@ -110,6 +110,7 @@ def scaling() -> Html:
         f"starting the processes included, on {count(facts['cores'], 'core')}. Measured by "
         "benchmarks/bench_scaling.py; the tables were equal to the byte.",
         name="scaling",
+        csv=records_csv(lines),
     )
     rows = [
         {
