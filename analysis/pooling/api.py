@@ -25,6 +25,8 @@ INTERVALS: dict[str, tuple[str, ...]] = {
     "bayes": ("credible",),
 }
 
+_KNOWN_INTERVALS = sorted({name for names in INTERVALS.values() for name in names})
+
 # The one place that decides the default interval of each model.
 DEFAULT_INTERVAL: dict[str, str] = {
     "glmm": "profile-t",
@@ -48,8 +50,7 @@ def resolve(model: Any, interval: Any, transform: Any) -> tuple[str, str, str]:
     transform = check_choice(transform, "transform", TRANSFORMS)
     if interval is None:
         interval = DEFAULT_INTERVAL[model]
-    known = sorted({name for names in INTERVALS.values() for name in names})
-    interval = check_choice(interval, "interval", known)
+    interval = check_choice(interval, "interval", _KNOWN_INTERVALS)
     if interval not in INTERVALS[model]:
         raise ValueError(
             f"interval {interval!r} is not available for model {model!r}: "

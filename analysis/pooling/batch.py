@@ -314,7 +314,8 @@ def _glmm(x, n, interval, level, tau2_interval, table) -> dict[str, np.ndarray]:
     if rows.size:
         mu, tau2 = a["mu"][rows], a["tau2"][rows]
         p, d_mu, d_v = quad.marginal_proportion(mu, tau2)
-        rest = quad.marginal_proportion(-mu, tau2)[0]
+        none = quad.prepare(np.zeros(mu.shape), np.ones(mu.shape))
+        rest = np.exp(quad.log_marginal(none, mu, tau2))
         g_mu, g_v = d_mu / (p * rest), d_v / (p * rest)
         variance = (
             g_mu**2 * a["var_mu"][rows]

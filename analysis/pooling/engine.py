@@ -191,8 +191,14 @@ def _start(trials: quad.Trials, v: np.ndarray) -> np.ndarray:
     """Rough maximizing mean for each tau2 of (B, G)."""
     x, n = trials.x + 0.25, trials.n + 0.5
     y = np.log(x) - np.log(n - x)
-    w = 1.0 / (v[:, :, None] + (n / (x * (n - x)))[:, None, :])
-    return (w * y[:, None, :]).sum(axis=2) / w.sum(axis=2)
+    within = n / (x * (n - x))
+    w = 1.0 / (v[:, :, None] + within[:, None, :])
+    mean = (w * y[:, None, :]).sum(axis=2) / w.sum(axis=2)
+    # as tau2 falls the mean tends to the pooled logit
+    fixed = (y / within).sum(axis=1) / (1.0 / within).sum(axis=1)
+    typical = within.shape[1] / (1.0 / within).sum(axis=1)
+    share = typical[:, None] / (typical[:, None] + v)
+    return mean + share * (_pooled_logit(trials) - fixed)[:, None]
 
 
 def profile_mean(
@@ -262,9 +268,10 @@ class ScanTable:
         self.grid, self.count, self.low = grid, count, low
         self.step = (high - low) / (count - 1)
         mean = low[:, None] + self.step[:, None] * np.arange(count)
-        wide = quad.Trials(*(getattr(pairs, name)[:, None, None] for name in quad.FIELDS))
-        d = quad.derivatives(wide, mean[None], grid[None, 1:, None], tol=SCAN)
-        self.parts = [a.reshape(self.keys.size, -1) for a in (d.value, d.mu, d.mu_mu, d.v, d.mu_v)]
+        made = [
+            lattice.tabulate(pairs, row, v, SCAN) for row, v in zip(mean, grid[1:], strict=True)
+        ]
+        self.parts = [np.concatenate(part, axis=1) for part in zip(*made, strict=True)]
 
     def scan(self, x: np.ndarray, n: np.ndarray):
         """``(mu, value, slope)`` of shape (B, G - 1) and which data sets the table covers."""
@@ -357,6 +364,25 @@ def _scan_directly(trials: quad.Trials, grid: np.ndarray | None = None, tol: flo
     return grid, *out, precise
 
 
+def _profile_finely(trials: quad.Trials, v: np.ndarray, mu: np.ndarray):
+    """``profile_mean`` with precision, from a start that is near; arrays (R,)."""
+    out = [np.empty(v.size) for _ in range(3)]
+    room = 0.5 * lattice.spare(v)
+    groups, rest = lattice.lay(trials, mu - room, mu + room, v, v, FINE)
+    left = [rest]
+    for rows, made in groups:
+        *found, good = _scan_shared(made, mu[rows, None], v[rows, None])
+        for full, part in zip(out, found, strict=True):
+            full[rows] = part[:, 0]
+        left.append(rows[~good | (np.abs(out[0][rows] - mu[rows]) > room[rows])])
+    rest = np.concatenate(left)
+    if rest.size:
+        found = profile_mean(trials.take(rest), v[rest], mu[rest], FINE, 1e-3)
+        for full, part in zip(out, found, strict=True):
+            full[rest] = part
+    return out
+
+
 def _scan_shared(made: lattice.Lattice, mu: np.ndarray, v: np.ndarray):
     """``profile_mean`` for every tau2 (R, G) of data sets with nodes ``made``, and who is done."""
     low, high = np.full(mu.shape, -np.inf), np.full(mu.shape, np.inf)
@@ -410,8 +436,8 @@ def _maximize(trials: quad.Trials, scan) -> Maxima:
     doubtful[precise] = False
     row, col = np.nonzero(doubtful)
     if row.size:
-        mu[row, col], value[row, col], slope[row, col] = profile_mean(
-            trials.take(row), grid[row, col], mu[row, col], 22.0, 1e-3
+        mu[row, col], value[row, col], slope[row, col] = _profile_finely(
+            trials.take(row), grid[row, col], mu[row, col]
         )
     fit, col = np.nonzero((slope[:, :-1] > 0) & (slope[:, 1:] <= 0))
     ends = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import engine
+from . import engine, lattice
 from . import quadrature as quad
 from ._stats import boundary_p, chi2_isf, chi2_sf, t_quantile, z_quantile
 from ._validate import check_choice, check_counts, check_labels, check_level
@@ -426,14 +426,16 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
     q_iv = float((w * (y - (w * y).sum() / w.sum()) ** 2).sum())
     # beside the trials one patient with the event and one without: their probabilities are the
     # expected proportion and its complement
-    d = quad.derivatives(quad.prepare(np.append(x, [1, 0]), np.append(n, [1, 1])), mu, tau2)
-    score, info = d.mu[:k], -d.mu_mu[:k]
+    trials = quad.prepare(np.append(x, [1, 0]), np.append(n, [1, 1]))
+    values, scores, infos = _each(trials, mu, tau2)
+    score, info = scores[:k], infos[:k]
     # the score is the conditional expectation of x - n p, and the derivatives in mu are the
     # cumulants of the random effect
     mean, variance = mu + tau2 * score, tau2 * (1.0 - tau2 * info)
     shrunken = (x - score) / n
-    chance, rest = np.exp(d.value[k:]).tolist()
-    gradient = np.array([d.mu[k], d.v[k]]) / rest
+    chance, rest = np.exp(values[k:]).tolist()
+    slope = float(scores[k])
+    gradient = np.array([slope, 0.5 * (slope * slope - float(infos[k]))]) / rest
     marginal, marginal_ci = _marginal(chance, rest, gradient, cov, interval, level, k)
     details = {
         "mu_ci": ci,
@@ -486,6 +488,15 @@ def _regular_fit(base: dict[str, Any], x: np.ndarray, n: np.ndarray, a: dict[str
         marginal_ci=marginal_ci,
         details=details,
     )
+
+
+def _each(trials: quad.Trials, mu: float, tau2: float):
+    """Log-likelihood, score and information about mu of each trial."""
+    made = lattice.alone(trials, mu, tau2) if tau2 > 0.0 else None
+    if made is None:
+        d = quad.derivatives(trials, mu, tau2)
+        made = d.value, d.mu, -d.mu_mu
+    return made
 
 
 def _marginal(

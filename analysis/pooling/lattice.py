@@ -147,6 +147,26 @@ class Lattice:
         return Points(*(getattr(p, name)[:, 0] for name in NAMES))
 
 
+def _one_set(trials: quad.Trials) -> quad.Trials:
+    """Trials (k,) as one data set (1, k)."""
+    return quad.Trials(*(getattr(trials, name)[None, :] for name in quad.FIELDS))
+
+
+def alone(trials: quad.Trials, mu: float, v: float):
+    """Log-likelihood, score and information about the mean of each trial (k,) at one place.
+
+    None where :func:`lay` leaves the data set to the general way.
+    """
+    m, t = np.array([mu]), np.array([v])
+    one = _one_set(trials)
+    groups, _ = lay(one, m, m, t, t)
+    if not groups:
+        return None
+    whole, f = groups[0][1].moments(m[:, None], t[:, None])
+    value = trials.const - _HALF_LOG_2PI - 0.5 * np.log(v) + np.log(whole[0, 0])
+    return value, f[0, 0, 0] / np.sqrt(v), (f[0, 0, 0] ** 2 - f[0, 1, 0]) / v
+
+
 def _reach(trials: quad.Trials, mu_low, mu_high, v_high):
     """Least and greatest mode of each integrand (B, k) for means and tau2 up to those given."""
     x, n, ref = trials.x, trials.n, trials.ref
@@ -225,20 +245,43 @@ def _alike(need: np.ndarray, fits: np.ndarray):
     return groups
 
 
+def tabulate(trials: quad.Trials, mean: np.ndarray, v: float, tol: float):
+    """Log-likelihood of each trial (k,) at equally spaced means (J,) for one tau2 > 0.
+
+    Returns ``value, mu, mu_mu, v, mu_v`` (the derivatives of :class:`quadrature.Derivatives`),
+    each of shape (k, J).
+    """
+    one, t = _one_set(trials), np.array([v])
+    groups, _ = lay(one, mean[:1], mean[-1:], t, t, tol)
+    if not groups and _safe(one, mean[:1], mean[-1:], t).all():
+        middle, room = 0.5 * (mean[:1] + mean[-1:]), 0.5 * (mean[-1] - mean[0])
+        groups, _ = lay_for_scan(one, t[:, None], middle[:, None], tol, room)
+    if not groups:
+        column = quad.Trials(*(getattr(trials, name)[:, None] for name in quad.FIELDS))
+        d = quad.derivatives(column, mean, v, tol=tol)
+        return d.value, d.mu, d.mu_mu, d.v, d.mu_v
+    whole, f = groups[0][1].moments(mean[None, :], np.full((1, mean.size), v))
+    f1, f2, f3, _ = f[0].transpose(0, 2, 1)
+    value = np.log(whole[0].T) + (trials.const - _HALF_LOG_2PI - 0.5 * np.log(v))[:, None]
+    root = np.sqrt(v)
+    return value, f1 / root, (f2 - f1 * f1) / v, 0.5 * f2 / v, 0.5 * (f3 - f1 * f2) / (v * root)
+
+
 def spare(v: np.ndarray) -> np.ndarray:
     """How far from the given means the nodes of a scan at ``v`` = tau2 are good."""
     return 0.1 + 0.3 * np.sqrt(v)
 
 
-def lay_for_scan(trials: quad.Trials, grid: np.ndarray, mean: np.ndarray, tol: float):
+def lay_for_scan(trials: quad.Trials, grid: np.ndarray, mean: np.ndarray, tol: float, room=None):
     """Nodes for a scan: every positive tau2 of ``grid`` (B, G), at means near ``mean`` (B, G).
 
-    The nodes are dense near the mean of the least tau2. Returns groups and rest as :func:`lay`.
+    The nodes are dense near the mean of the least tau2. ``room`` says how near (:func:`spare`).
+    Returns groups and rest as :func:`lay`.
     """
+    room = spare(grid) if room is None else room
     center = mean[:, 0]
     c = center[:, None]
     tau = np.sqrt(grid)
-    room = spare(grid)
     m0, m1 = (mean - room).min(axis=1)[:, None], (mean + room).max(axis=1)[:, None]
     low, high = _reach(trials, m0, m1, grid[:, -1:])
     margin = np.sqrt(2.0 * (tol + 2.0) * grid[:, -1])

@@ -70,6 +70,17 @@ def _stirling_error(n: np.ndarray) -> np.ndarray:
     return np.where(n < 16, direct, series)
 
 
+#: the same for 1 to 1000, made once; at place 0 stands a zero
+_STIRLING = np.append(0.0, _stirling_error(np.arange(1.0, 1001.0)))
+
+
+def _stirling(n: np.ndarray) -> np.ndarray:
+    """``_stirling_error`` from the table where that reaches."""
+    if n.size and n.max() < _STIRLING.size:
+        return _STIRLING[n.astype(np.intp)]
+    return _stirling_error(n)
+
+
 def log_binomial_saturated(x: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Log-probability of ``x`` of ``n`` at the observed proportion (Loader 2000).
 
@@ -81,9 +92,9 @@ def log_binomial_saturated(x: np.ndarray, n: np.ndarray) -> np.ndarray:
     ns = np.where(inner, n, 2.0)
     value = (
         0.5 * np.log(ns / (2.0 * np.pi * xs * (ns - xs)))
-        + _stirling_error(ns)
-        - _stirling_error(xs)
-        - _stirling_error(ns - xs)
+        + _stirling(ns)
+        - _stirling(xs)
+        - _stirling(ns - xs)
     )
     return np.where(inner, value, 0.0)
 
@@ -435,8 +446,8 @@ def derivatives(
     l1, l2, l3, l4 = (np.empty(size) for _ in range(4))
     zero = v < _TINY
     if zero.any():
-        part = t.take(zero)
-        g, s, up, y = _relative(m[zero], part.x, part.n, part.ref, part.p, part.q)
+        part, mz = (t, m) if zero.all() else (t.take(zero), m[zero])
+        g, s, up, y = _relative(mz, part.x, part.n, part.ref, part.p, part.q)
         value[zero] = part.const + g
         raw = _likelihood_ratios(part.x, part.n, s, up, y)
         l1[zero], l2[zero], l3[zero], l4[zero] = _log_derivatives_at_zero(part.n, raw[0], s, up)

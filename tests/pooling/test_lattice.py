@@ -82,3 +82,32 @@ def test_a_scan_agrees_with_a_fine_one_whatever_its_start(data):
     close = 1e-5 if precise.all() else 2e-2
     np.testing.assert_allclose(value[0, 1:], fine, atol=close)
     np.testing.assert_allclose(slope[0, 1:] * v, fall * v, atol=close)
+
+
+@pytest.mark.parametrize("v", [0.02, 0.3, 4.0, 900.0])
+@pytest.mark.parametrize("sizes", [(5, 12, 40), (30, 200, 700), (9, 3000)], ids=str)
+def test_a_table_of_means_is_that_of_nodes_of_each_trial(v, sizes):
+    x = np.array([0, 2, *sizes, *[size // 3 for size in sizes]])
+    n = np.array([sizes[0], sizes[0], *sizes, *sizes])
+    trials = quad.prepare(x, n)
+    mean = np.linspace(-3.0, 4.0, 15)
+    made = lattice.tabulate(trials, mean, v, 22.0)
+    column = quad.Trials(*(getattr(trials, name)[:, None] for name in quad.FIELDS))
+    own = quad.derivatives(column, mean, v)
+    unit = np.sqrt(np.maximum(-own.mu_mu, 1e-3))
+    np.testing.assert_allclose(made[0], own.value, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(made[1] / unit, own.mu / unit, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(made[2], own.mu_mu, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(made[3] * v, own.v * v, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(made[4] * v / unit, own.mu_v * v / unit, rtol=1e-4, atol=1e-5)
+
+
+def test_one_place_is_that_of_nodes_of_each_trial():
+    trials = quad.prepare(np.array([0, 3, 7, 12, 1]), np.array([9, 8, 7, 40, 1]))
+    value, score, info = lattice.alone(trials, 0.4, 0.7)
+    own = quad.derivatives(trials, 0.4, 0.7)
+    np.testing.assert_allclose(value, own.value, rtol=1e-12)
+    np.testing.assert_allclose(score, own.mu, rtol=1e-12)
+    np.testing.assert_allclose(info, -own.mu_mu, rtol=1e-12)
+    large = quad.prepare(np.array([4000, 3]), np.array([9000, 8]))
+    assert lattice.alone(large, 0.4, 0.7) is None
