@@ -147,6 +147,35 @@ def test_the_first_link_skips_to_the_text(built_book: Path, browser: webdriver.C
     assert browser.current_url.endswith("#main-content")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_printed_page_is_the_article_on_white(
+    built_book: Path, browser: webdriver.Chrome, scheme: str
+) -> None:
+    show(browser, built_book / CHAPTER, 690, scheme)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    try:
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"media": "print", "features": features}
+        )
+        for gone in (
+            *(".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article"),
+            *(".prev-next-footer", ".headerlink", ".ev-links", "details.hide", ".ev-narrow"),
+        ):
+            for tag in browser.find_elements("css selector", gone):
+                assert not tag.is_displayed(), gone
+        for shown in ("article h1", "article .ev-answers", "article .ev-wide svg", ".data-version"):
+            assert browser.find_element("css selector", shown).is_displayed(), shown
+        ground, ink, wide = browser.execute_script(
+            "const page = getComputedStyle(document.body);"
+            "const text = getComputedStyle(document.querySelector('article p'));"
+            "return [page.backgroundColor, text.color, document.documentElement.scrollWidth]"
+        )
+        assert (ground, ink) == ("rgb(255, 255, 255)", "rgb(27, 33, 39)")
+        assert wide <= 690
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
+
+
 def test_equations_are_drawn_without_a_network(built_book: Path, browser: webdriver.Chrome) -> None:
     pages = [
         page
