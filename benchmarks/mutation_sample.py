@@ -41,7 +41,7 @@ SEED = 20240229
 # tests that say most about a module first
 TESTS = {
     "_design": ["small_parts", "moderators"],
-    "_glmm_regression": ["moderators"],
+    "_glmm_regression": ["moderators", "moderator_details"],
     "_regression": ["moderators"],
     "_stats": ["small_parts", "interface"],
     "_validate": ["interface", "edges"],
@@ -51,14 +51,15 @@ TESTS = {
     "bayes_many": ["bayes_many"],
     "betabinomial": ["betabinomial"],
     "effects": ["interface", "reference_normal", "edges"],
-    "engine": ["engine", "reference_glmm", "edges", "properties"],
+    "engine": ["engine", "lattice", "reference_glmm", "edges", "properties"],
     "fit": ["interface", "edges"],
     "glmm": ["small_parts", "reference_glmm", "edges", "engine", "interface"],
-    "moderators": ["moderators"],
+    "lattice": ["lattice", "engine", "reference_glmm"],
+    "moderators": ["moderators", "moderator_details"],
     "nested": ["nested"],
     "normal": ["reference_normal", "edges", "interface", "properties"],
     "proportion": ["small_parts", "interface"],
-    "quadrature": ["quadrature", "engine", "reference_glmm"],
+    "quadrature": ["quadrature", "lattice", "engine", "reference_glmm"],
 }
 
 _BINARY: dict[type, type] = {

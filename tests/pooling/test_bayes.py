@@ -237,3 +237,17 @@ def test_order_does_not_matter_and_complement_mirrors(rows, model, random):
     assert fit.ci_low < fit.estimate < fit.ci_high
     assert fit.pi_low < fit.ci_low
     assert fit.ci_high < fit.pi_high
+
+
+def test_inconsistency_by_its_definition():
+    fit = fit_bayes(X, N)
+    x, n = np.array(X, dtype=float), np.array(N, dtype=float)
+    assert ((x > 0) & (x < n)).all()
+    w = 1.0 / (1.0 / x + 1.0 / (n - x))
+    typical = (len(X) - 1) * w.sum() / (w.sum() ** 2 - (w * w).sum())
+    assert fit.i2 == pytest.approx(100.0 * fit.tau2 / (fit.tau2 + typical), rel=1e-12)
+
+
+def test_the_average_proportion_lies_between_0_and_1():
+    post = fit_bayes(X, N).posterior
+    assert [post.marginal_cdf(p) for p in (-0.1, 0.0, 1.0, 1.2)] == [0.0, 0.0, 1.0, 1.0]

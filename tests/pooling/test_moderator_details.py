@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
-from analysis.pooling import fit_moderators, pool_nested
+from analysis.pooling import _glmm_regression, fit_moderators, pool_nested
 
 X, N = [3, 5, 2, 4, 6, 2, 7], [10, 12, 9, 9, 14, 8, 9]
 TWO = {"arm": ["a", "b", "a", "b", "b", "a", "b"]}
@@ -56,3 +59,15 @@ def test_a_stage_that_cannot_be_estimated_is_told_by_its_first_sentence() -> Non
     assert any(
         "is not estimable: Every trial has no events or only events" in note for note in fit.notes
     )
+
+
+def test_all_or_none_trials_tend_to_the_likelihood_of_their_shares() -> None:
+    n = np.array([3, 4, 5, 2, 6, 3, 4])
+    x = np.where(np.arange(7) < 2, n, 0)
+    either = math.log(2 / 7) * 2 + math.log(5 / 7) * 5
+    alone = _glmm_regression._binary_limit(x, n, np.ones((7, 1)))
+    assert alone == pytest.approx(either, abs=1e-9)
+    arm = np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0])
+    both = math.log(1 / 4) + 3 * math.log(3 / 4) + math.log(1 / 3) + 2 * math.log(2 / 3)
+    two = _glmm_regression._binary_limit(x, n, np.column_stack([np.ones(7), arm]))
+    assert two == pytest.approx(both, abs=1e-9)
