@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -182,6 +183,31 @@ axes.set_title("by pyplot")
 plt.show()
 print(__name__, sys.argv[0].rsplit("/")[-1], sys.path.count(""), random.Random(1).random())
 print(sorted(name for name in dir() if not name.startswith("_")))"""
+
+# what is printed with a pause in between leaves the kernel in two pieces
+PAUSES = """import time
+
+print("before the pause", flush=True)
+time.sleep(0.5)
+print("after it")"""
+
+
+@pytest.mark.book
+def test_what_a_cell_prints_is_one_output_of_the_notebook(
+    small_book: Path, build: Callable
+) -> None:
+    (small_book / "chapters" / "second.md").write_text(
+        CHAPTER.format(title="Second", other="index", code=f"{PAUSES}\n\n{READS_DATA}")
+    )
+    process = build(small_book)
+    assert process.returncode == 0, process.stdout
+    notebook = small_book / "_build" / "html" / "_sources" / "chapters" / "second.ipynb"
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    (outputs,) = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
+    printed = [output for output in outputs if output["output_type"] == "stream"]
+    assert [output["text"] for output in printed] == [
+        "before the pause\nafter it\nthe last row is 3,7\n"
+    ]
 
 
 @pytest.mark.book

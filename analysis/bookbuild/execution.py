@@ -325,7 +325,8 @@ def executed(cache_path: Path, chapter: Chapter) -> str:
     Returns
     -------
     str
-        JSON, the same for the same results: cells are numbered where Jupyter draws random names.
+        JSON, the same for the same results: cells are numbered where Jupyter draws random names,
+        and what a cell printed is in one piece, however many it arrived in.
 
     Raises
     ------
@@ -339,7 +340,21 @@ def executed(cache_path: Path, chapter: Chapter) -> str:
     notebook.update(nbformat=4, nbformat_minor=5)
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number}"
+        if "outputs" in cell:
+            cell.outputs = _joined(cell.outputs)
     return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _joined(outputs: Sequence[Any]) -> list[Any]:
+    """Join what was printed to one stream without anything else in between."""
+    joined: list[Any] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output["output_type"] == "stream" and last.get("name") == output["name"]:
+            last["text"] += output["text"]
+        else:
+            joined.append(output)
+    return joined
 
 
 def missing(cache_path: Path, chapters: Sequence[Chapter]) -> list[Chapter]:
