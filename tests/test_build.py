@@ -329,7 +329,7 @@ def test_another_folder_without_network_gives_the_same_bytes_and_a_changed_count
     assert sorted(here) == sorted(there)
     assert [name for name in here if here[name] != there[name]] == []
 
-    before = article(project, "overall-response")
+    before = words(project, "overall-response")
     table = project / "data" / "extraction.csv"
     with table.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
@@ -348,7 +348,7 @@ def test_another_folder_without_network_gives_the_same_bytes_and_a_changed_count
     process = build(project)
     assert process.returncode == 0, process.stdout
     assert "overall-response" in ran(process)
-    after = article(project, "overall-response")
+    after = words(project, "overall-response")
     new = f"{row['events']}/{row['total']}"
     assert new not in before
     assert new in after
