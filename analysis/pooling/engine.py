@@ -640,13 +640,26 @@ def bartlett_drop(half_cut: float, within: np.ndarray) -> Callable[[np.ndarray],
     return rows
 
 
+def _slopes(trials: quad.Trials, mu: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Derivative in tau2 at fixed means (R,) and each positive tau2 of ``grid`` (R, G)."""
+    slope = np.zeros(grid.shape)
+    mean = np.repeat(mu[:, None], grid.shape[1] - 1, axis=1)
+    groups, rest = lattice.lay_for_scan(trials, grid[:, 1:], mean, FINE)
+    for rows, made in groups:
+        slope[rows, 1:] = made.profile(mean[rows], grid[rows, 1:]).g_v
+    if rest.size:
+        part = trials.take(rest)
+        wide = quad.Trials(*(getattr(part, name)[:, None, :] for name in quad.FIELDS))
+        d = quad.derivatives(wide, mu[rest, None, None], grid[rest, 1:, None], tol=SCAN)
+        slope[rest, 1:] = d.v.sum(axis=2)
+    return slope
+
+
 def best_tau2(trials: quad.Trials, mu: np.ndarray, grid: np.ndarray) -> Points:
     """Global maximum over tau2 >= 0 for fixed means; ``mu`` (R,), ``grid`` (R, G)."""
     r = grid.shape[0]
-    wide = quad.Trials(*(getattr(trials, name)[:, None, :] for name in quad.FIELDS))
-    d = quad.derivatives(wide, mu[:, None, None], grid[:, :, None], tol=SCAN)
-    slope = d.v.sum(axis=2)
     zero = evaluate(trials, mu, np.zeros(r))
+    slope = _slopes(trials, mu, grid)
     slope[:, 0] = zero.g_v
     best = zero
     top = np.where(zero.g_v <= 0, zero.value, -np.inf)
@@ -814,8 +827,8 @@ def _joint(trials, top, rules, side, mu, v):
 
 def _only_maximum(trials, mu, v, grid) -> np.ndarray:
     """Whether a scan over tau2 at fixed means shows no maximum other than the one at ``v``."""
-    wide = quad.Trials(*(getattr(trials, name)[:, None, :] for name in quad.FIELDS))
-    slope = quad.derivatives(wide, mu[:, None, None], grid[:, :, None], tol=SCAN).v.sum(axis=2)
+    slope = _slopes(trials, mu, grid)
+    slope[:, 0] = evaluate(trials, mu, np.zeros(mu.size)).g_v
     falls = (slope[:, :-1] > 0) & (slope[:, 1:] <= 0)
     count = falls.sum(axis=1) + (slope[:, 0] <= 0)
     here = (grid[:, :-1] <= 1.3 * v[:, None]) & (grid[:, 1:] >= v[:, None] / 1.3) & falls

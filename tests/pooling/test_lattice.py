@@ -111,3 +111,23 @@ def test_one_place_is_that_of_nodes_of_each_trial():
     np.testing.assert_allclose(info, -own.mu_mu, rtol=1e-12)
     large = quad.prepare(np.array([4000, 3]), np.array([9000, 8]))
     assert lattice.alone(large, 0.4, 0.7) is None
+
+
+@pytest.mark.parametrize("mu", [-4.0, 4.0])
+@pytest.mark.parametrize("x", [0, 40])
+def test_nodes_reach_the_mode_of_a_trial_far_from_the_mean(x, mu):
+    trials, groups, _ = laid([x, 20], [40, 40], mu, 1.0)
+    at, one = np.array([mu]), np.ones(1)
+    own = engine.evaluate(trials, at, one)
+    np.testing.assert_allclose(groups[0][1].points(at, one).value, own.value, rtol=1e-12)
+
+
+def test_slopes_at_fixed_means_are_those_of_nodes_of_each_trial():
+    x = np.array([[3, 5, 0], [300, 900, 20], [1, 0, 9], [2, 8, 40]])
+    n = np.array([[10, 12, 9], [600, 2000, 30], [9, 9, 9], [10, 12, 90]])
+    trials = quad.prepare(x, n)
+    grid, mu = engine.tau2_grid(trials), np.array([0.4, -0.2, 6.0, -30.0])
+    slope = engine._slopes(trials, mu, grid)
+    for g in range(1, grid.shape[1]):
+        own = engine.evaluate(trials, mu, grid[:, g])
+        np.testing.assert_allclose(slope[:, g], own.g_v, rtol=1e-4, atol=1e-5 / grid[:, g].min())
