@@ -28,6 +28,7 @@ __all__ = [
     "Points",
     "ScanTable",
     "bartlett_factor",
+    "both_limits",
     "maximize",
     "profile_limits",
     "tau2_limits",
@@ -721,7 +722,7 @@ def _best_within(trials: quad.Trials, mu, v0, v1) -> Points:
 
 
 def profile_limits(
-    trials: quad.Trials, top: Maxima, rules: Callable[[np.ndarray], Rule], side: int
+    trials: quad.Trials, top: Maxima, rules: Callable[[np.ndarray], Rule], side: int | np.ndarray
 ) -> np.ndarray:
     """Means where the profile log-likelihood has dropped as the rule says.
 
@@ -733,7 +734,7 @@ def profile_limits(
         From :func:`maximize`.
     rules : callable
         From :func:`constant_drop` or :func:`bartlett_drop`.
-    side : {-1, 1}
+    side : {-1, 1} or array of them, shape (B,)
         Lower or upper limit.
 
     Returns
@@ -750,6 +751,7 @@ def profile_limits(
     """
     size = top.best.mu.size
     everyone = np.arange(size)
+    side = np.broadcast_to(side, size)
     drop, _ = rules(everyone)(top.best.v)
     # standard error with tau2 profiled out
     inner = top.best.v > 0
@@ -767,17 +769,31 @@ def profile_limits(
         root = np.sqrt(np.maximum(2.0 * (peak.best.value - p.value), 1e-3 * drop[rows]))
         ratio = np.clip(np.sqrt(2.0 * drop[rows]) / root, 0.3, 2.0)
         mu = peak.best.mu + (guess[rows] - peak.best.mu) * ratio
-
-        def fewer(index):
-            return rules(rows[index])
-
-        limit[rows], good[rows] = _joint(part, peak, fewer, side, mu, p.v)
-    rows = np.flatnonzero(~good)
-    if rows.size:
-        limit[rows] = _bracketed(
-            trials.take(rows), top.take(rows), lambda index: rules(rows[index]), side
-        )
+        fewer = _of_rows(rules, rows)
+        limit[rows], good[rows] = _joint(part, peak, fewer, side[rows], mu, p.v)
+    for sign in (-1, 1):
+        rows = np.flatnonzero(~good & (side == sign))
+        if rows.size:
+            fewer = _of_rows(rules, rows)
+            limit[rows] = _bracketed(trials.take(rows), top.take(rows), fewer, sign)
     return limit
+
+
+def _of_rows(rules: Callable[[np.ndarray], Rule], rows: np.ndarray) -> Callable[[np.ndarray], Rule]:
+    """The rules of some of the data sets, counted from the first of them."""
+    return lambda index: rules(rows[index])
+
+
+def both_limits(
+    trials: quad.Trials, top: Maxima, rules: Callable[[np.ndarray], Rule]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper :func:`profile_limits` of each data set, searched side by side."""
+    size = top.best.mu.size
+    twice = np.tile(np.arange(size), 2)
+    side = np.repeat([-1, 1], size)
+    of_both = _of_rows(rules, twice)
+    found = profile_limits(trials.take(twice), top.take(twice), of_both, side)
+    return found[:size], found[size:]
 
 
 def _joint(trials, top, rules, side, mu, v):
@@ -810,7 +826,8 @@ def _joint(trials, top, rules, side, mu, v):
         room = 0.5 * np.abs(m - top.best.mu[alive]) + 1e-12
         dm, dr = np.clip(dm, -room, room), np.clip(dr, -1.5, 1.5)
         done = ~broken & (np.abs(dm) < 1e-11 * (1.0 + np.abs(m))) & (np.abs(dr) < 1e-7)
-        ok = done & (side * a < 0) & (flat | concave) & ((m - top.best.mu[alive]) * side > 0)
+        out = side[alive]
+        ok = done & (out * a < 0) & (flat | concave) & ((m - top.best.mu[alive]) * out > 0)
         good[alive[ok]] = True
         mu[alive] = m + dm
         new = t * np.exp(dr)

@@ -161,8 +161,7 @@ def _regular(out, rows, x, n, interval, level, tau2_interval, table) -> None:
             rules = engine.bartlett_drop(drop, effect_sizes(x, n, "logit")[1])
         else:
             rules = engine.constant_drop(drop)
-        out["ci_low"][rows] = engine.profile_limits(trials, top, rules, -1)
-        out["ci_high"][rows] = engine.profile_limits(trials, top, rules, 1)
+        out["ci_low"][rows], out["ci_high"][rows] = engine.both_limits(trials, top, rules)
     if tau2_interval:
         drop = 0.5 * chi2_isf(1.0 - level, 1)
         out["tau2_low"][rows] = engine.tau2_limits(trials, top, drop, -1)
