@@ -113,13 +113,15 @@ def test_one_place_is_that_of_nodes_of_each_trial():
     assert lattice.alone(large, 0.4, 0.7) is None
 
 
-@pytest.mark.parametrize("mu", [-4.0, 4.0])
-@pytest.mark.parametrize("x", [0, 40])
+@pytest.mark.parametrize("mu", [-6.0, 6.0])
+@pytest.mark.parametrize("x", [0, 400])
 def test_nodes_reach_the_mode_of_a_trial_far_from_the_mean(x, mu):
-    trials, groups, _ = laid([x, 20], [40, 40], mu, 1.0)
+    trials = quad.prepare(np.array([[x, x]]), np.full((1, 2), 400))
     at, one = np.array([mu]), np.ones(1)
-    own = engine.evaluate(trials, at, one)
-    np.testing.assert_allclose(groups[0][1].points(at, one).value, own.value, rtol=1e-12)
+    ((_, made),), _ = lattice.lay(trials, at, at, one, one)
+    np.testing.assert_allclose(
+        made.points(at, one).value, engine.evaluate(trials, at, one).value, rtol=1e-12
+    )
 
 
 def test_slopes_at_fixed_means_are_those_of_nodes_of_each_trial():
