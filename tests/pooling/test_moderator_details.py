@@ -71,3 +71,28 @@ def test_all_or_none_trials_tend_to_the_likelihood_of_their_shares() -> None:
     both = math.log(1 / 4) + 3 * math.log(3 / 4) + math.log(1 / 3) + 2 * math.log(2 / 3)
     two = _glmm_regression._binary_limit(x, n, np.column_stack([np.ones(7), arm]))
     assert two == pytest.approx(both, abs=1e-9)
+
+
+def test_inconsistency_left_beside_a_moderator_by_its_definition() -> None:
+    x, n = np.array([1, 11, 7, 2, 13, 2, 4]), np.array([10, 12, 9, 19, 14, 8, 19])
+    fit = fit_moderators(x, n, moderators=TWO, model="glmm", interval="wald")
+    assert fit.tau2 > 0
+    w = 1.0 / (1.0 / x + 1.0 / (n - x))
+    design = np.column_stack([np.ones(7), [arm == "b" for arm in TWO["arm"]]])
+    weighted = design * w[:, None]
+    projected = np.diag(w) - weighted @ np.linalg.solve(design.T @ weighted, weighted.T)
+    typical = (7 - 2) / np.trace(projected)
+    assert fit.i2 == pytest.approx(100.0 * fit.tau2 / (fit.tau2 + typical), rel=1e-9)
+
+
+@pytest.mark.parametrize("model", ["ml", "reml"])
+def test_likelihood_tests_belong_to_maximum_likelihood(model: str) -> None:
+    fit = fit_moderators(X, N, moderators=TWO, model=model)
+    given = (fit.lrt, fit.lrt_df, fit.lrt_p, fit.heterogeneity_lrt)
+    assert all((value is None) == (model == "reml") for value in given)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_correction_is_noted_where_it_was_made(first: int) -> None:
+    fit = fit_moderators([first, *X[1:]], N, moderators=TWO, model="reml")
+    assert any("0.5 was added" in note for note in fit.notes) == (first == 0)
