@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.canvas import balanced, canvas, finish, shape, stroke, text_width, wrap, write
-from analysis.rowplot import Layout, Mark, Row, Sheet, draw
+from analysis.rowplot import Layout, Mark, Row, Sheet, draw, under_headings
 from analysis.style import NARROW, SMALL, THEME, WIDE, rc
 from analysis.wording import ci, count, pct, plain
 
@@ -136,16 +136,9 @@ def ranges(entries: Sequence[Range], *, layout: Layout = "wide") -> Figure:
     layout : {"wide", "narrow"}
         For 600 px or more, or for a phone.
     """
-    rows: list[Row] = []
-    group = ""
-    for i, entry in enumerate(entries):
-        if entry.group != group:
-            group = entry.group
-            rows.append(Row(label=plain(group), strong=True, heading=True, rule=bool(rows)))
-        rows.append(_range_row(entry, f"range-{i + 1}"))
     return draw(
         Sheet(
-            rows=tuple(rows),
+            rows=under_headings(entries, lambda entry, i: _range_row(entry, f"range-{i}")),
             label="Outcome",
             span="Main, range",
             notes=("Triangle: main analysis", "Short line: estimate of one admissible choice"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.canvas import (
     balanced,
@@ -23,6 +23,7 @@ from analysis.canvas import (
     write,
 )
 from analysis.style import NARROW, SMALL, TEXT, TITLE, WIDE, rc
+from analysis.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,6 +224,26 @@ def _foot(axes: Axes, sheet: Sheet, y: float, width: float) -> float:
 
 def _scale(left: float, right: float) -> Callable[[float], float]:
     return lambda proportion: left + float(proportion) * (right - left)
+
+
+def under_headings(entries: Sequence[Any], row: Callable[[Any, int], Row]) -> tuple[Row, ...]:
+    """Make a row of each entry, with a heading wherever another ``entry.group`` begins.
+
+    Parameters
+    ----------
+    entries : sequence
+        What the rows are about; entries of one group follow each other.
+    row : callable
+        Makes the row of an entry from the entry and its number, counted from 1.
+    """
+    rows: list[Row] = []
+    group = ""
+    for i, entry in enumerate(entries, start=1):
+        if entry.group != group:
+            group = entry.group
+            rows.append(Row(label=plain(group), strong=True, heading=True, rule=bool(rows)))
+        rows.append(row(entry, i))
+    return tuple(rows)
 
 
 def draw(sheet: Sheet, layout: Layout) -> Figure:

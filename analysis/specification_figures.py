@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.canvas import canvas, finish, shape, stroke, text_width, wrap, write
-from analysis.rowplot import Layout, Mark, Row, Sheet, draw
+from analysis.rowplot import Layout, Mark, Row, Sheet, draw, under_headings
 from analysis.style import NARROW, SMALL, THEME, WIDE, rc
 from analysis.wording import ci, count, pct, plain
 
@@ -335,16 +335,9 @@ class Spread:
 
 def spreads(entries: Sequence[Spread], *, layout: Layout = "wide") -> Figure:
     """Draw one row per estimand: the main estimate, the middle 90 percent, and all estimates."""
-    rows: list[Row] = []
-    group = ""
-    for i, entry in enumerate(entries):
-        if entry.group != group:
-            group = entry.group
-            rows.append(Row(label=plain(group), strong=True, heading=True, rule=bool(rows)))
-        rows.append(_spread_row(entry, f"spread-{i + 1}"))
     return draw(
         Sheet(
-            rows=tuple(rows),
+            rows=under_headings(entries, lambda entry, i: _spread_row(entry, f"spread-{i}")),
             label="Outcome",
             span="Main (all analyses)",
             notes=(

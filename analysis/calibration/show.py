@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.calibration import pictures, study
 from analysis.calibration.command import minutes
-from analysis.calibration.decision import FLOOR, Choice, recommended, relevant, scores
+from analysis.calibration.decision import (
+    FLOOR,
+    LEAST_EVENTS,
+    LEAST_TRIALS,
+    NEAR,
+    Choice,
+    recommended,
+    relevant,
+    scores,
+)
 from analysis.calibration.methods import METHODS, SCALES, Method
 from analysis.calibration.truths import TAU, WORLDS, P
 from analysis.figures import figure_block
@@ -158,6 +167,46 @@ def designs() -> Html:
     ]
     rows.sort(key=lambda row: (row["Estimands"] == "none: drawn", row["Trials"]))
     return html_table(rows, "Designs of the study", id="calibration-designs", stack=True)
+
+
+def sizes() -> Html:
+    """Say how few and how small the trials of the book are, and which sets were drawn from them."""
+    facts = _table()[1]["designs"]
+    own = [entry["total"] for entry in facts.values() if entry["estimands"]]
+    drawn = [len(entry["total"]) for entry in facts.values() if not entry["estimands"]]
+    return Html(
+        f"<p>The pooled results of this book rest on {min(map(len, own))} to {max(map(len, own))} "
+        f"trials, the smallest with {count(min(map(min, own)), 'patient')}. The designs are these "
+        "numbers of patients, as they are, and drawn sets of "
+        f"{listing(str(k) for k in sorted(drawn))} trials of the same sizes.</p>"
+    )
+
+
+def truths() -> Html:
+    """Say which rates and which spreads were simulated."""
+    rates = ", ".join(f"{100 * p:g}%" for p in P)
+    spreads = ", ".join(TAU_HEADS.get(tau, f"{tau:g}") for tau in TAU)
+    return Html(
+        f"<p>The truths: each of these rates in the median trial, {rates}, with each of these "
+        f"spreads τ on the log-odds scale, {spreads}. How the true rates scatter around "
+        f"their median differs between {count(len(WORLDS), 'world')}. In all of them the given rate is the median and τ the "
+        "standard deviation of the log odds.</p>"
+    )
+
+
+def rule() -> Html:
+    """Write the rule out, with the numbers that the code applies."""
+    steps = (
+        f"Relevant are the cells of the designs of the book with {LEAST_TRIALS} or more trials, "
+        f"in every world, at rates at which {LEAST_EVENTS:g} or more events (and as many patients "
+        "without one) are expected. Two trials cannot say how much trials differ.",
+        f"An interval qualifies if it covers in at least {FLOOR:g}% in every relevant cell, two "
+        "Monte-Carlo errors allowed.",
+        "Of those that qualify the shortest is taken.",
+        f"If none does: first the share of cells that reach {FLOOR:g}%; among those within "
+        f"{NEAR:g} points of the best, the least mean width.",
+    )
+    return Html("<ol>" + "".join(f"<li>{step}</li>" for step in steps) + "</ol>")
 
 
 def stale(dataset: Dataset) -> Html:
