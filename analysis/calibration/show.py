@@ -188,9 +188,9 @@ def truths() -> Html:
     spreads = ", ".join(TAU_HEADS.get(tau, f"{tau:g}") for tau in TAU)
     return Html(
         f"<p>The truths: each of these rates in the median trial, {rates}, with each of these "
-        f"spreads τ on the log-odds scale, {spreads}. How the true rates scatter around "
-        f"their median differs between {count(len(WORLDS), 'world')}. In all of them the given rate is the median and τ the "
-        "standard deviation of the log odds.</p>"
+        f"spreads τ on the log-odds scale, {spreads}. How the true rates scatter around their "
+        f"median differs between {count(len(WORLDS), 'world')}. In all of them the given rate is "
+        "the median and τ the standard deviation of the log odds.</p>"
     )
 
 
