@@ -417,7 +417,9 @@ def pool_command(
 
 @app.command("simulate")
 def simulate_command(
-    replications: Annotated[int, typer.Option(min=1, help="Simulated data sets per cell.")] = 5000,
+    replications: Annotated[
+        int, typer.Option(min=1, help="Simulated data sets per cell.")
+    ] = 12_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the study.")] = 20240229,
     jobs: Annotated[int, typer.Option(min=1, help="Local processes.")] = 1,
     scheduler: Annotated[

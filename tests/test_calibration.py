@@ -400,7 +400,7 @@ def test_projection_counts_what_will_be_computed() -> None:
 
 # ------------------------------------------------------------------------------ a Dask cluster
 
-COMMAND = ("-m", "analysis", "simulate", "--only", "k2a_normal", "--replications", "400")
+COMMAND = ("-m", "analysis", "simulate", "--only", "k2b_normal", "--replications", "400")
 
 
 def environment() -> dict[str, str]:
@@ -568,7 +568,7 @@ def committed() -> tuple[pd.DataFrame, dict]:
 def test_committed_table_is_complete_and_small(committed: tuple[pd.DataFrame, dict]) -> None:
     frame, facts = committed
     assert study.TABLE.stat().st_size < 2_000_000
-    assert facts["replications"] >= 5000
+    assert facts["replications"] >= study.REPLICATIONS
     assert len(frame) == facts["rows"]
     assert not frame.duplicated(["design", "world", "p", "tau", "method", "target"]).any()
     cells = frame.groupby(["design", "world", "p", "tau"]).ngroups
@@ -582,9 +582,8 @@ def test_committed_table_is_complete_and_small(committed: tuple[pd.DataFrame, di
     assert {int(k) for k in frame["k"]} >= {4, 6, 8, 12, 20}
     share = frame[["coverage", "below", "above", "failures"]].dropna()
     assert ((share >= 0) & (share <= 100)).all(axis=None)
-    # 50 % cover, the worst case, has 0.71; 86 % and more is within half a percentage point
-    good = frame[frame["coverage"].between(88, 100)]
-    assert (good.loc[good["failures"] < 10, "mc_error"] <= 0.5).all()
+    # under half a percentage point in every cell where an interval exists often enough to judge
+    assert (frame.loc[frame["failures"] < 10, "mc_error"] < 0.5).all()
 
 
 @pytest.mark.parametrize(
@@ -601,7 +600,7 @@ def test_slice_of_the_committed_table_reproduces(
     where &= (frame["p"] == p) & (frame["tau"] == tau)
     both = frame[where].merge(again, on=key, suffixes=("", "_again"), validate="one_to_one")
     assert len(both) == len(again) == int(where.sum())
-    # one data set in 5 000 at the edge of an interval is 0.02; platforms may differ by a few
+    # one data set in 12 000 at the edge of an interval is 0.01; platforms may differ by a few
     assert (both["coverage"] - both["coverage_again"]).abs().max() <= 0.1
     assert (both["width"] - both["width_again"]).abs().max() <= 0.1
 
@@ -657,7 +656,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_command_says_what_a_run_will_take_before_it_starts() -> None:
-    done = command("--only", "k2a_normal_0.3", "--replications", "50", "--dry-run")
+    done = command("--only", "k2b_normal_0.3", "--replications", "50", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "5 cells, 250 simulated data sets" in done.stdout
     assert "data sets per second and core" in done.stdout
@@ -667,13 +666,13 @@ def test_command_says_what_a_run_will_take_before_it_starts() -> None:
 def test_command_writes_a_table_that_loads(tmp_path: Path) -> None:
     out = tmp_path / "some.csv"
     done = command(
-        "--only", "k2a_normal_0.3_0.5", "--replications", "50", "--out", str(out),
+        "--only", "k2b_normal_0.3_0.5", "--replications", "50", "--out", str(out),
         "--resume-dir", str(tmp_path / "cells"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     frame, facts = study.load_table(out, out.with_suffix(".json"))
     assert facts["replications"] == 50
-    assert set(frame["design"]) == {"k2a"}
+    assert set(frame["design"]) == {"k2b"}
     assert logit(frame["p"].iloc[0]) == pytest.approx(logit(0.3))
 
 

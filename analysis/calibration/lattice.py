@@ -6,7 +6,7 @@ every trial is tabulated once over a lattice of means and spreads; that of a dat
 of the binomial-normal and the beta-binomial model and the posterior of the Bayesian model under
 several priors. The answers are those of :mod:`analysis.pooling` to the step of the lattice: the
 limits on the logit agree to about a hundredth of a standard error, which moves no coverage that
-5 000 replications can see (``tests/test_calibration.py`` holds them to it).
+12 000 replications can see (``tests/test_calibration.py`` holds them to it).
 
 The mean is ``mu = 2 sinh(u / 2)`` with equidistant ``u``, the step half the smallest standard error
 that the design allows; the standard error grows towards the ends of the scale at least as fast

@@ -35,6 +35,7 @@ __all__ = [
     "coverage",
     "decision",
     "designs",
+    "exactness",
     "failing",
     "headline",
     "misspecified",
@@ -564,16 +565,13 @@ def headline(dataset: Dataset) -> Html:
     )
 
 
-def again(design: str = "k2a", world: str = "normal", p: float = 0.3) -> Html:
-    """Run one design and rate of the table anew and compare, replication by replication."""
+def again(world: str = "normal", p: float = 0.3) -> Html:
+    """Run the smallest design at one rate anew and compare with the table, cell by cell."""
     import pandas as pd
 
     frame, facts = _table()
-    if design not in facts["designs"]:
-        design = min(
-            (n for n, e in facts["designs"].items() if e["estimands"]),
-            key=lambda n: sum(facts["designs"][n]["total"]),
-        )
+    real = {name: entry["total"] for name, entry in facts["designs"].items() if entry["estimands"]}
+    design = min(real, key=lambda name: sum(real[name]))
     rows = []
     for tau in TAU:
         cell = study.cell_of(facts, design, world, p, tau)
@@ -616,6 +614,17 @@ def took() -> Html:
         f"{escape(facts['data_version'])}, seed {facts['seed']}, NumPy "
         f"{escape(facts['versions']['numpy'])}, SciPy {escape(facts['versions']['scipy'])}; "
         f"designs {facts['design_sha256'][:12]}, code {facts['code_sha256'][:12]}.</p>"
+    )
+
+
+def exactness() -> Html:
+    """Say how far chance in the simulation can move a coverage."""
+    _, facts = _table()
+    near, worst = (100.0 * (p * (1.0 - p) / facts["replications"]) ** 0.5 for p in (0.95, 0.5))
+    return Html(
+        f"<p>A coverage here has a Monte-Carlo error of {number(near, 1)} points where it is near "
+        f"95%, and of at most {number(worst, 1)}, where it is near 50% and the verdict is "
+        "plain.</p>"
     )
 
 
