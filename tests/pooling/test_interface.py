@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -12,9 +13,15 @@ import numpy as np
 import pytest
 
 import analysis.pooling as pooling
-from analysis.pooling import pool, pool_many
-from analysis.pooling._validate import check_choice, check_counts, check_labels, check_positive
-from analysis.pooling.api import DEFAULT_INTERVAL, INTERVALS, MODELS
+from analysis.pooling import fit_normal, pool, pool_many
+from analysis.pooling._validate import (
+    check_choice,
+    check_counts,
+    check_labels,
+    check_level,
+    check_positive,
+)
+from analysis.pooling.api import DEFAULT_INTERVAL, INTERVALS, MODELS, NORMAL
 from analysis.pooling.effects import (
     TRANSFORMS,
     effect_sizes,
@@ -266,3 +273,405 @@ def test_import_is_light():
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+VECTORS = (
+    "estimate", "ci_low", "ci_high", "pi_low", "pi_high", "mu", "se", "tau2", "i2", "q", "q_p",
+    "lrt", "lrt_p", "log_likelihood", "aic", "marginal_estimate",
+)  # fmt: skip
+BATCH_ROWS = {
+    3: (
+        [[3, 4, 1], [0, 0, 0], [5, 9, 8], [0, 9, 8], [1, 0, 1], [2, 8, 3], [4, 5, 4], [0, 0, 1]],
+        [[7, 12, 9], [5, 9, 8], [5, 9, 8], [5, 9, 8], [1, 1, 1], [30, 9, 9], [8, 9, 8], [9, 9, 9]],
+    ),
+    2: ([[3, 8], [0, 0], [5, 6], [0, 6], [1, 0]], [[9, 9], [5, 6], [5, 6], [5, 6], [1, 1]]),
+    1: ([[3], [0], [7]], [[9], [4], [7]]),
+}
+MANY = [
+    ("glmm", {}),
+    ("glmm", {"interval": "wald", "level": 0.8}),
+    ("glmm", {"interval": "t", "tau2_interval": False}),
+    ("glmm", {"interval": "profile", "level": 0.9}),
+    ("glmm", {"interval": "bartlett"}),
+    ("reml", {}),
+    ("ml", {"interval": "t", "level": 0.9, "add": 0.25, "to": "all"}),
+    ("dl", {"transform": "arcsine", "add": 0.0}),
+    ("pm", {"transform": "freeman-tukey", "ft_n": "arithmetic", "interval": "hartung-knapp-adhoc"}),
+    ("fe", {"transform": "log", "add": 1.0}),
+    ("sj", {"transform": "raw", "interval": "hartung-knapp"}),
+    ("beta-binomial", {"interval": "t", "level": 0.9}),
+    ("beta-binomial", {}),
+    ("bayes", {"likelihood": "normal", "tau_scale": 0.5, "mu_scale": 1.5, "level": 0.9}),
+    ("bayes", {"tau_scale": 0.5, "mu_scale": 1.5, "level": 0.9}),
+]
+STATUS = {
+    3: ["ok", "no events", "only events", "every trial without events or full",
+        "one patient per trial", "ok", "ok", "ok"],
+    2: ["ok", "no events", "only events", "every trial without events or full",
+        "one patient per trial"],
+    1: ["one trial"] * 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "options"), MANY, ids=lambda a: str(a)[:60])
+@pytest.mark.parametrize("k", [3, 2, 1])
+def test_every_array_of_a_batch_equals_the_loop(model, options, k):
+    """Field by field, whatever the status of a data set; what one fit lacks is NaN here."""
+    x, n = (np.array(a) for a in BATCH_ROWS[k])
+    b = len(x)
+    batch = pool_many(x, n, model, **options)
+    fits = [pool(x[i], n[i], model, **options) for i in range(b)]
+    assert (batch.model, batch.level) == (model, options.get("level", 0.95))
+    assert batch.interval == options.get("interval", DEFAULT_INTERVAL[model])
+    assert batch.transform == options.get("transform", "logit")
+    assert (batch.k, batch.q_df, len(batch)) == (k, k - 1, b)
+    np.testing.assert_array_equal(batch.events, x)
+    np.testing.assert_array_equal(batch.total, n)
+    assert batch.events.dtype == batch.total.dtype == np.int64
+    assert batch.converged.dtype == np.dtype(bool)
+    assert batch.converged.tolist() == [fit.converged for fit in fits]
+    expected = list(STATUS[k])
+    if k > 1 and model != "glmm":
+        # the others pool sets that leave the median of the GLMM open, the two-step models all
+        named = () if model in NORMAL else ("no events", "only events")
+        expected = [s if s in named else "ok" for s in expected]
+    assert batch.status.tolist() == expected
+    close = 2e-7 if model == "bayes" else 1e-8
+    for name in VECTORS:
+        values = getattr(batch, name)
+        assert values.shape == (b,) and values.dtype == np.float64, name
+        ones = [math.nan if (v := getattr(fit, name)) is None else v for fit in fits]
+        np.testing.assert_allclose(values, ones, rtol=2 * close, atol=close, err_msg=name)
+    for name in ("mu_ci", "tau2_ci", "marginal_ci"):
+        values = getattr(batch, name)
+        assert values.shape == (b, 2) and values.dtype == np.float64, name
+        found = [fit.details.get(name) if name == "mu_ci" else getattr(fit, name) for fit in fits]
+        pairs = [(math.nan, math.nan) if pair is None else pair for pair in found]
+        np.testing.assert_allclose(values, pairs, rtol=2 * close, atol=close, err_msg=name)
+
+
+def test_a_row_of_a_batch_of_the_glmm_is_its_fit():
+    x, n = (np.array(a) for a in BATCH_ROWS[3])
+    batch = pool_many(x, n, interval="t", level=0.9)
+    for i in (0, 5, 6, 7):
+        row = batch.fit(i, labels=["x", "y", "z"])
+        fit = pool(x[i], n[i], interval="t", level=0.9, labels=["x", "y", "z"])
+        for item in dataclasses.fields(fit):
+            if item.name in ("details", "notes"):
+                continue
+            one, two = getattr(row, item.name), getattr(fit, item.name)
+            if isinstance(two, str | bool | None) or item.name in ("labels", "k", "q_df"):
+                assert one == two and type(one) is type(two), item.name
+            else:
+                np.testing.assert_allclose(one, two, rtol=1e-7, atol=1e-10, err_msg=item.name)
+        assert row.notes == () and row.details == {}
+    assert batch.fit(0).labels is None
+    for i in (1, 2, 3, 4):
+        sentence = f"data set {i}, model 'glmm': use pool() for its fit"
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            batch.fit(i)
+    without = pool_many(x, n, tau2_interval=False).fit(0)
+    assert without.tau2_ci is None and without.marginal_ci is not None
+    empty = pool_many([[0, 0, 0]], [5, 6, 7], "bayes", likelihood="normal").fit(0)
+    assert empty.notes == ("Status: no events.",)
+    with pytest.raises(ValueError, match="^labels must have one entry per study: 1 labels"):
+        batch.fit(0, labels=["a"])
+
+
+def test_names_are_loaded_once_and_stay():
+    for name, module in (("wilson", "proportion"), ("Fit", "fit"), ("pool_many", "batch")):
+        home = vars(sys.modules[f"analysis.pooling.{module}"])
+        vars(pooling).pop(name, None)
+        assert getattr(pooling, name) is home[name]
+        assert vars(pooling)[name] is home[name]
+        assert getattr(pooling, name) is home[name]
+    assert pooling.__all__ == sorted(pooling.__all__)
+    assert set(pooling.__all__) | {"annotations", "import_module"} <= set(dir(pooling))
+    assert dir(pooling) == sorted(dir(pooling))
+    with pytest.raises(AttributeError) as error:
+        _ = pooling.nothing
+    assert str(error.value) == "module 'analysis.pooling' has no attribute 'nothing'"
+
+
+def test_any_kind_of_number_comes_out_in_double_precision():
+    total = [10, 20, 40]
+    for make in (
+        lambda a: np.array(a, dtype=np.float32),
+        list,
+        lambda a: np.array(a, dtype=object),
+    ):
+        for mean in ("harmonic", "geometric", "arithmetic"):
+            found = effective_total(make(total), mean)
+            assert found == pytest.approx(effective_total(np.array(total, float), mean), rel=1e-15)
+            assert found.dtype == np.float64
+        values = make([0.25, 0.5, 0.75])
+        for transform in TRANSFORMS:
+            n = [16, 32, 64]
+            right = forward(np.array([0.25, 0.5, 0.75]), transform, np.array([16.0, 32.0, 64.0]))
+            found = forward(values, transform, n)
+            assert found.dtype == np.float64
+            np.testing.assert_allclose(found, right, rtol=1e-15, atol=1e-16)
+            back = inverse(values, transform, n)
+            assert back.dtype == np.float64
+            right = inverse(np.array([0.25, 0.5, 0.75]), transform, np.array([16.0, 32.0, 64.0]))
+            np.testing.assert_allclose(back, right, rtol=1e-15)
+    for x in ([0, 1], np.array([0, 1])):
+        assert forward(x, "raw").dtype == inverse(x, "raw").dtype == np.float64
+    kept = np.array([0.2, 0.4])
+    forward(kept, "raw")[0] = 9.0
+    assert kept[0] == 0.2
+
+
+SENTENCES = [
+    (
+        lambda: inverse(0.3, "freeman-tukey"),
+        "transform 'freeman-tukey' needs a total n to turn back",
+    ),
+    (lambda: forward(0.3, "freeman-tukey"), "transform 'freeman-tukey' needs a total n"),
+    (
+        lambda: forward(0.3, "probit"),
+        "unknown transform 'probit': choose one of logit, arcsine, freeman-tukey, raw, log",
+    ),
+    (
+        lambda: inverse(0.3, "probit"),
+        "unknown transform 'probit': choose one of logit, arcsine, freeman-tukey, raw, log",
+    ),
+    (
+        lambda: effect_sizes([1], [2], "probit"),
+        "unknown transform 'probit': choose one of logit, arcsine, freeman-tukey, raw, log",
+    ),
+    (
+        lambda: effect_sizes([1], [2], to="some"),
+        "unknown to 'some': choose one of only0, all, never",
+    ),
+    (lambda: effect_sizes([1], [2], add=-0.5), "add must be a number of at least 0, got -0.5"),
+    (lambda: effect_sizes([1], [2], add=True), "add must be a number of at least 0, got True"),
+    (lambda: effect_sizes([1], [2], add="1"), "add must be a number of at least 0, got '1'"),
+    (lambda: effect_sizes([1], [2], add=math.inf), "add must be a number of at least 0, got inf"),
+    (
+        lambda: effective_total([1, 2], "median"),
+        "unknown ft_n 'median': choose one of harmonic, geometric, arithmetic",
+    ),
+    (
+        lambda: effect_sizes([3, 0], [9, 5], to="never"),
+        "transform 'logit' has no effect size with a positive variance for the study at position "
+        "1 (0 of 5) without a correction",
+    ),
+    (
+        lambda: effect_sizes([[3, 1], [2, 7]], [[9, 5], [5, 7]], "raw", add=0),
+        "transform 'raw' has no effect size with a positive variance for the study at row 1, "
+        "column 1 (7 of 7) without a correction",
+    ),
+    (
+        lambda: fit_normal(X, N, model="glmm"),
+        "unknown model 'glmm': choose one of fe, dl, pm, reml, ml, eb, he, sj, hs",
+    ),
+    (
+        lambda: fit_normal(X, N, model="dl", interval="profile"),
+        "unknown interval for model 'dl' 'profile': choose one of wald, t, hartung-knapp, "
+        "hartung-knapp-adhoc",
+    ),
+    (
+        lambda: fit_normal(X, N, transform="probit"),
+        "unknown transform 'probit': choose one of logit, arcsine, freeman-tukey, raw, log",
+    ),
+    (
+        lambda: fit_normal(X, N, to="some"),
+        "unknown to 'some': choose one of only0, all, never",
+    ),
+    (
+        lambda: fit_normal(X, N, ft_n="median"),
+        "unknown ft_n 'median': choose one of harmonic, geometric, arithmetic",
+    ),
+    (
+        lambda: fit_normal(X, N, study_interval="exact"),
+        "unknown study interval 'exact': choose one of wilson, clopper-pearson, jeffreys",
+    ),
+    (lambda: fit_normal(X, N, level=0), "level must be strictly between 0 and 1, got 0"),
+    (
+        lambda: pool(X, N, "reml", interval="profile"),
+        "interval 'profile' is not available for model 'reml': choose one of wald, t, "
+        "hartung-knapp, hartung-knapp-adhoc",
+    ),
+    (
+        lambda: pool(X, N, "bayes", transform="raw"),
+        "model 'bayes' works on the logit only: transform 'raw' belongs to the normal-normal "
+        "models reml, ml, dl, pm, eb, he, sj, hs, fe",
+    ),
+    (
+        lambda: pool(X, N, interval="guess"),
+        "unknown interval 'guess': choose one of bartlett, credible, hartung-knapp, "
+        "hartung-knapp-adhoc, profile, profile-t, t, wald",
+    ),
+    (
+        lambda: pool(X, N, "nonsense"),
+        "unknown model 'nonsense': choose one of glmm, reml, ml, dl, pm, eb, he, sj, hs, fe, "
+        "beta-binomial, bayes",
+    ),
+    (
+        lambda: pool(X, N, "bayes", likelihood="poisson"),
+        "unknown likelihood 'poisson': choose one of binomial, normal",
+    ),
+    (lambda: pool(X, N, to="some"), "unknown to 'some': choose one of only0, all, never"),
+    (lambda: pool(X, N, add=1), "model 'glmm' does not use add: leave it out, got 1"),
+    (
+        lambda: pool(X, N, "reml", transform="raw", ft_n="geometric"),
+        "transform 'raw' does not use ft_n: leave it out, got 'geometric'",
+    ),
+    (
+        lambda: pool(X, N, ft_n="geometric"),
+        "model 'glmm' does not use ft_n: leave it out, got 'geometric'",
+    ),
+    (
+        lambda: pool(X, N, seed=3),
+        "model 'glmm' without moderators does not use seed: leave it out, got 3",
+    ),
+    (
+        lambda: pool(X, N, "reml", moderators={"a": X}, ft_n="geometric"),
+        "model 'reml' with moderators does not use ft_n: leave it out, got 'geometric'",
+    ),
+    (
+        lambda: pool(X, N, moderators={"a": X}, seed=3),
+        "seed is used with permutations only: leave it out, got 3",
+    ),
+    (
+        lambda: pool_many([X], [N], "dl", to="some"),
+        "unknown to 'some': choose one of only0, all, never",
+    ),
+    (
+        lambda: pool_many([X], [N], "dl", ft_n="median"),
+        "unknown ft_n 'median': choose one of harmonic, geometric, arithmetic",
+    ),
+    (
+        lambda: pool_many([X], [N], tau_scale=2.0),
+        "model 'glmm' does not use tau_scale: leave it out, got 2.0",
+    ),
+    (
+        lambda: pool_many([X], [N], "bayes", tau_scale=0),
+        "tau_scale must be a positive finite number, got 0",
+    ),
+    (
+        lambda: pool_many([X], [N], "bayes", mu_scale="wide"),
+        "mu_scale must be a positive number, got 'wide'",
+    ),
+    (lambda: pool_many([X], [N], level=2), "level must be strictly between 0 and 1, got 2"),
+    (lambda: check_counts("12", [1]), "events must be a sequence of whole numbers, not '12'"),
+    (lambda: check_counts([1], None), "total must be a sequence of whole numbers, not None"),
+    (lambda: check_counts([1], b"1"), "total must be a sequence of whole numbers, not b'1'"),
+    (
+        lambda: check_counts([[1], [1, 2]], [3, 4]),
+        "events must be a rectangular array of whole numbers",
+    ),
+    (lambda: check_counts([None, 2], [3, 4]), "events must hold whole numbers only, found None"),
+    (
+        lambda: check_counts(np.array([3, True], dtype=object), [3, 4]),
+        "events must hold whole numbers only, found True",
+    ),
+    (
+        lambda: check_counts([True, False], [3, 4]),
+        "events must hold whole numbers only, found type bool",
+    ),
+    (
+        lambda: check_counts([1j, 1], [3, 4]),
+        "events must hold whole numbers only, found type complex128",
+    ),
+    (lambda: check_counts(3, [4]), "events must be one-dimensional (k,), got 0 dimension(s)"),
+    (
+        lambda: check_counts([3], [4], ndim=2),
+        "events must be two-dimensional (B, k), got 1 dimension(s)",
+    ),
+    (
+        lambda: check_counts([[3]], [[[4]]], ndim=2),
+        "total must be two-dimensional (B, k), got 3 dimension(s)",
+    ),
+    (lambda: check_counts([], []), "events is empty: at least one study is needed"),
+    (lambda: check_counts([1], []), "total is empty: at least one study is needed"),
+    (
+        lambda: check_counts([1, math.nan], [3, 4]),
+        "events at position 1 is not a finite number: nan",
+    ),
+    (
+        lambda: check_counts([1, 2], [3, -math.inf]),
+        "total at position 1 is not a finite number: -inf",
+    ),
+    (lambda: check_counts([1, 0.5], [3, 4]), "events at position 1 is not a whole number: 0.5"),
+    (
+        lambda: check_counts([1, 2], [2.0**54, 4]),
+        "total at position 0 is too large to be a count: 1.8014398509481984e+16",
+    ),
+    (
+        lambda: check_counts([[1, -3]], [[3, 4]], ndim=2),
+        "events at row 0, column 1 is negative: -3",
+    ),
+    (lambda: check_counts([0, 1], [3, 0]), "total at position 1 must be at least 1: 0"),
+    (lambda: check_counts([0, 5], [3, 4]), "events at position 1 exceed the total: 5 of 4"),
+    (
+        lambda: check_counts([[0, 1], [1, 5]], [3, 4], ndim=2),
+        "events at row 1, column 1 exceed the total: 5 of 4",
+    ),
+    (
+        lambda: check_counts([0, 1], [3, 4, 5]),
+        "events and total must have the same length, got 2 and 3",
+    ),
+    (
+        lambda: check_counts([[0, 1]], [3, 4, 5], ndim=2),
+        "events and total must have the same shape, got (1, 2) and (3,)",
+    ),
+    (
+        lambda: check_counts([[0, 1]], [[3], [4]], ndim=2),
+        "events and total must have the same shape, got (1, 2) and (2, 1)",
+    ),
+    (lambda: check_level("95"), "level must be a number between 0 and 1, got '95'"),
+    (lambda: check_level(True), "level must be a number between 0 and 1, got True"),
+    (lambda: check_level(0.0), "level must be strictly between 0 and 1, got 0.0"),
+    (lambda: check_positive(True, "scale"), "scale must be a positive number, got True"),
+    (
+        lambda: check_positive(math.nan, "scale"),
+        "scale must be a positive finite number, got nan",
+    ),
+    (lambda: check_labels("ab", 2), "labels must be a sequence of 2 names, got 'ab'"),
+    (lambda: check_labels(5, 2), "labels must be a sequence of 2 names, got 5"),
+    (
+        lambda: check_labels(["a"], 2),
+        "labels must have one entry per study: 1 labels, 2 studies",
+    ),
+    (
+        lambda: check_choice(7, "color", ("red", "blue")),
+        "unknown color 7: choose one of red, blue",
+    ),
+    (lambda: plain(math.nan), "a value to be exported is not a number (NaN)"),
+]
+
+
+@pytest.mark.parametrize(("call", "sentence"), SENTENCES, ids=[s[:60] for _, s in SENTENCES])
+def test_every_refusal_word_by_word(call, sentence):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert str(error.value) == sentence
+
+
+def test_what_is_just_allowed():
+    x, n = check_counts([0, 2.0**53], [1, 2.0**53])
+    assert x.tolist() == [0, 2**53] and n.tolist() == [1, 2**53]
+    x, n = check_counts([[0, 1], [1, 2]], [1, 2], ndim=2)
+    assert n.tolist() == [[1, 2], [1, 2]] and n.flags.writeable and x.dtype == n.dtype == np.int64
+    assert check_level(np.float32(0.5)) == 0.5 and type(check_level(np.float32(0.5))) is float
+    assert check_positive(3, "scale") == 3.0 and type(check_positive(3, "scale")) is float
+    assert check_labels((str(i) for i in range(2)), 2) == ("0", "1")
+    assert effect_sizes([1], [2], add=np.float64(0))[0].tolist() == [0.0]
+    with pytest.raises(TypeError, match="^cannot export a value of type object$"):
+        plain(object())
+    values = [np.float32(0.5), np.int8(3), np.bool_(False), math.inf, -math.inf, (1, [2.0])]
+    assert plain({3: values}) == {"3": [0.5, 3, False, "inf", "-inf", [1, [2.0]]]}
+    assert [type(v) for v in plain(values)[:3]] == [float, int, bool]
+
+
+def test_fit_normal_has_defaults_of_its_own():
+    """Called without a model it is reml with the normal quantile, as metafor's rma is."""
+    fit = fit_normal(X, N)
+    same = pool(X, N, "reml", interval="wald")
+    assert fit.to_dict() == same.to_dict()
+    assert (fit.model, fit.interval, fit.level, fit.transform) == ("reml", "wald", 0.95, "logit")
+    ft = fit_normal(X, N, transform="freeman-tukey")
+    assert ft.estimate == ft.details["by_ft_n"]["harmonic"][0]
+    assert ft.study_ci_low.tolist() == pooling.wilson(X, N)[0].tolist()
