@@ -374,7 +374,7 @@ def test_a_row_of_a_batch_of_the_glmm_is_its_fit():
     assert without.tau2_ci is None and without.marginal_ci is not None
     empty = pool_many([[0, 0, 0]], [5, 6, 7], "bayes", likelihood="normal").fit(0)
     assert empty.notes == ("Status: no events.",)
-    with pytest.raises(ValueError, match="^labels must have one entry per study: 1 labels"):
+    with pytest.raises(ValueError, match=r"^labels must have one entry per study: 1 labels"):
         batch.fit(0, labels=["a"])
 
 
@@ -659,7 +659,7 @@ def test_what_is_just_allowed():
     assert check_positive(3, "scale") == 3.0 and type(check_positive(3, "scale")) is float
     assert check_labels((str(i) for i in range(2)), 2) == ("0", "1")
     assert effect_sizes([1], [2], add=np.float64(0))[0].tolist() == [0.0]
-    with pytest.raises(TypeError, match="^cannot export a value of type object$"):
+    with pytest.raises(TypeError, match=r"^cannot export a value of type object$"):
         plain(object())
     values = [np.float32(0.5), np.int8(3), np.bool_(False), math.inf, -math.inf, (1, [2.0])]
     assert plain({3: values}) == {"3": [0.5, 3, False, "inf", "-inf", [1, [2.0]]]}
