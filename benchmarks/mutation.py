@@ -61,16 +61,21 @@ OUTCOMES = {
     "no test": {33, 5},
     "timeout": {36, 24, -24, 152, 255, -9, -11},
 }
+MISSED = ("survived", "no test")
+
+
+def extract(folder: Path, *names: str) -> None:
+    """Put tracked files of the project into a folder, as they were committed last."""
+    made = subprocess.run(
+        ["git", "archive", "HEAD", *names], cwd=ROOT, capture_output=True, check=True
+    )
+    with tarfile.open(fileobj=BytesIO(made.stdout)) as archive:
+        archive.extractall(folder, filter="data")
 
 
 def copy_project(folder: Path) -> None:
-    """Put the project's tracked files into an empty folder, with mutmut's settings."""
-    made = subprocess.run(
-        ["git", "archive", "HEAD", "analysis", "data", "tests", "pyproject.toml"],
-        cwd=ROOT, capture_output=True, check=True,
-    )  # fmt: skip
-    with tarfile.open(fileobj=BytesIO(made.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    """Fill an empty folder with what mutmut needs of the project, and with its settings."""
+    extract(folder, "analysis", "data", "tests", "pyproject.toml")
     (folder / "setup.cfg").write_text(SETTINGS, encoding="utf-8")
 
 
@@ -137,7 +142,7 @@ def report(folder: Path, drawn: list[str], total: int, reasons: dict[str, str]) 
     for name in sorted(drawn):
         module, function = place(name)
         modules.setdefault(module, Counter())[found[name]] += 1
-        if found[name] in ("survived", "no test"):
+        if found[name] in MISSED:
             before, after = change(mutmut(folder, "show", name, quiet=True))
             entry = {"module": module, "function": function, "before": before, "after": after}
             survivors.append(entry | {"reason": reasons.get(identity(entry), "")})
@@ -179,8 +184,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1200, help="mutants to draw")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--folder", type=Path, help="keep the copy here, or go on with it")
+    parser.add_argument(
+        "--again", action="store_true", help="in --folder, try the survivors with today's tests"
+    )
     parser.add_argument("--output", type=Path, default=HERE / "mutation.json")
     options = parser.parse_args()
+    if options.again and options.folder is None:
+        parser.error("--again needs the --folder of a finished run")
     try:
         version("mutmut")
     except ImportError:
@@ -197,8 +207,14 @@ def main() -> None:
             mutmut(folder, "run", "--max-children", "1", f"{PACKAGE}_stats.x_z_quantile__mutmut_1")
         every = sorted(ends(folder))
         drawn = random.Random(SEED).sample(every, min(options.count, len(every)))
-        if any(ends(folder)[mutant] is None for mutant in drawn):
-            mutmut(folder, "run", "--max-children", str(options.jobs), *drawn)
+        codes = ends(folder)
+        missed = [m for m in drawn if codes[m] is None]
+        if options.again:
+            for tests_in in (folder, folder / "mutants"):
+                extract(tests_in, "tests")
+            missed += [m for m in drawn if codes[m] is not None and outcome(codes[m]) in MISSED]
+        if missed:
+            mutmut(folder, "run", "--max-children", str(options.jobs), *missed)
         found = report(folder, drawn, len(every), reasons)
     options.output.write_text(
         json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
