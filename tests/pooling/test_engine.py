@@ -283,7 +283,7 @@ def test_best_tau2_at_a_fixed_mean_is_that_of_a_dense_grid(case, strict_panels):
     assert found.value[0] == pytest.approx(top, rel=1e-10, abs=1e-9)
     assert found.v[0] == pytest.approx(v, rel=3e-4, abs=1e-12)
     assert found.mu[0] == mu
-    if "at 0" in case and "best inside" not in case or "from 0" in case:
+    if ("at 0" in case and "best inside" not in case) or "from 0" in case:
         assert found.v[0] == 0.0
         assert found.g_v[0] < 0
     else:
@@ -487,11 +487,10 @@ def test_a_rise_to_the_cap_is_marked_in_its_own_place(monkeypatch):
 @pytest.mark.parametrize("off", [-30.0, -0.95, -0.5, 0.0, 0.5, 0.95, 30.0])
 def test_a_fine_profile_is_precise_from_a_start_on_either_side(off, strict_panels):
     """Small variances too, where the spare room is many standard deviations wide."""
-    x = np.array(
-        [[100, 480, 500], [3, 12, 20], [900, 700, 20], [0, 0, 1], [20, 22, 19], [4, 4000, 9]]
-    )
+    x = np.array([[100, 480, 500], [3, 12, 20], [900, 700, 20], [0, 0, 1], [20, 22, 19],
+                  [4, 4000, 9], [1000, 1000, 500], [0, 500, 0]])  # fmt: skip
     n = np.array([[1000, 1000, 1000], [12, 23, 34], [1000, 1000, 30], [9, 8, 7], [20, 22, 20],
-                  [9, 9000, 10]])  # fmt: skip
+                  [9, 9000, 10], [1000, 1000, 1000], [1000, 1000, 1000]])  # fmt: skip
     for scale in (0.04, 1.0, 25.0):
         trials = quad.prepare(x, n)
         v = scale / (trials.n * trials.p * trials.q).max(axis=1)
@@ -524,6 +523,13 @@ def test_a_shared_scan_is_precise_wherever_it_starts():
         np.testing.assert_allclose((mu - exact) / unit, 0.0, atol=2e-6)
         np.testing.assert_allclose(top, value, rtol=1e-9, atol=1e-8)
         np.testing.assert_allclose(fall * v, slope * v, rtol=1e-6, atol=2e-6)
+        # each tau2 by itself too: whether all are done does not hide that one is not
+        for g in range(3):
+            one = exact[:, [g]] + off * unit[:, [g]]
+            mu, top, fall, good = engine._scan_shared(made, one, v[:, [g]])
+            assert good.all()
+            np.testing.assert_allclose((mu - exact[:, [g]]) / unit[:, [g]], 0.0, atol=2e-6)
+            np.testing.assert_allclose(top, value[:, [g]], rtol=1e-9, atol=1e-8)
 
 
 def test_starts_of_a_scan_are_near():
