@@ -13,6 +13,7 @@ from scipy import integrate, stats
 from analysis.pooling import pool
 from analysis.pooling.effects import effect_sizes
 from analysis.pooling.joint import (
+    Region,
     fit_bivariate,
     frechet,
     highest_density,
@@ -259,3 +260,155 @@ def test_one_trial_leaves_the_correlation_to_its_prior():
 def test_wrong_input_is_refused(first, second, more, message):
     with pytest.raises(ValueError, match=message):
         fit_bivariate(first, second, **more)
+
+
+def test_messages_word_by_word():
+    one, two = ([1], [3]), ([2], [3])
+    region = Region(
+        x=np.array([-1.0, 0.0]), y=np.array([-1.0, 0.0]), density=np.ones((2, 2)), threshold=0.5,
+        level=0.95, point=(0.4, 0.4), sides=((0.3, 0.5), (0.3, 0.5)),
+    )  # fmt: skip
+    lengths = "events and total of both outcomes must have one entry per trial"
+    for call, message in (
+        (lambda: frechet(0.5, 1.2), "a rate must lie between 0 and 1, got 1.2"),
+        (lambda: frechet(-0.1, 0.5), "a rate must lie between 0 and 1, got -0.1"),
+        (lambda: region.contains(1.5, 0.5), "a proportion must lie between 0 and 1, got 1.5"),
+        (lambda: region.contains(0.5, -0.1), "a proportion must lie between 0 and 1, got -0.1"),
+        (lambda: highest_density(np.ones(3), 1.0),
+         "level must be strictly between 0 and 1, got 1.0"),
+        (lambda: fit_bivariate(one, two, level=0), "level must be strictly between 0 and 1, got 0"),
+        (lambda: fit_bivariate(one, two, tau_scale=0),
+         "tau_scale must be a positive finite number, got 0"),
+        (lambda: fit_bivariate(one, two, mu_scale=-1.0),
+         "mu_scale must be a positive finite number, got -1.0"),
+        (lambda: fit_bivariate(one, two, mu_scale="1"),
+         "mu_scale must be a positive number, got '1'"),
+        (lambda: fit_bivariate(one, two, rho=1.0), "rho must lie between -1 and 1, got 1.0"),
+        (lambda: fit_bivariate(one, two, rho=-1.0), "rho must lie between -1 and 1, got -1.0"),
+        (lambda: fit_bivariate(([1], [3]), ([1, 2], [3, 4])), lengths),
+        (lambda: fit_bivariate(([1, 2], [3]), ([1], [3])), lengths),
+        (lambda: fit_bivariate(([None], [None]), two), "no trial reports the first outcome"),
+        (lambda: fit_bivariate(one, ([None], [3])), "no trial reports the second outcome"),
+        (lambda: fit_bivariate(([1, None], [3, 4]), ([1, 1], [3, 4])),
+         "events and total of the first outcome must be missing together"),
+        (lambda: fit_bivariate(([1, 1], [3, 4]), ([1, 1], [3, None])),
+         "events and total of the second outcome must be missing together"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError) as raised:
+            call()
+        assert str(raised.value) == message
+    # the ends of the grid belong to it, what is beyond does not
+    assert region.contains(0.5, 0.5)
+    low = 1 / (1 + math.e)
+    for x, y, inside in (
+        (0.4, 0.4, True), (low + 1e-9, 0.5, True), (0.5, low + 1e-9, True),
+        (low - 1e-6, 0.4, False), (0.4, low - 1e-6, False), (0.5 + 1e-6, 0.4, False),
+        (0.4, 0.5 + 1e-6, False), (0.0, 0.4, False), (1.0, 0.4, False), (0.4, 0.0, False),
+        (0.4, 1.0, False),
+    ):  # fmt: skip
+        assert region.contains(x, y) == inside
+    assert frechet(0.0, 1.0) == (0.0, 0.0)
+    assert frechet(1.0, 0.0) == (1.0, 1.0)
+
+
+def test_bilinear_density_decides_membership():
+    x, y = np.array([-1.0, 0.0, 1.0]), np.array([-2.0, 0.0, 2.0])
+    density = np.array([[0.0, 0.2, 0.1], [0.3, 1.0, 0.4], [0.1, 0.6, 0.2]])
+    for threshold in (0.3, 0.5, 0.7):
+        region = Region(
+            x=x, y=y, density=density, threshold=threshold, level=0.9, point=(0.5, 0.5),
+            sides=((0.4, 0.6), (0.4, 0.6)),
+        )  # fmt: skip
+        for a, b in ((0.5, 0.6), (-0.5, 0.6), (0.5, -1.2), (-0.3, -0.4), (0.9, 0.0)):
+            i, j = int(a > 0), int(b > 0)
+            s, t = a - x[i], (b - y[j]) / 2
+            between = (
+                (1 - s) * (1 - t) * density[i, j] + s * (1 - t) * density[i + 1, j]
+                + (1 - s) * t * density[i, j + 1] + s * t * density[i + 1, j + 1]
+            )  # fmt: skip
+            pair = 1 / (1 + math.exp(-a)), 1 / (1 + math.exp(-b))
+            assert region.contains(*pair) == (between >= threshold)
+
+
+def test_smallest_set_of_cells():
+    mass = np.array([[0.1, 0.4], [0.2, 0.3]])
+    for level, least in ((0.3, 0.4), (0.4, 0.4), (0.5, 0.3), (0.8, 0.2), (0.95, 0.1)):
+        assert highest_density(mass, level) == least
+        assert highest_density(10 * mass, level) == 10 * least
+
+
+def test_fields_of_a_region(region):
+    posts = posterior(HARM), posterior(GOOD)
+    assert region.level == 0.95
+    assert (region.x.size, region.y.size, region.density.shape) == (161, 161, (161, 161))
+    assert region.density.max() == 1.0
+    assert region.threshold == highest_density(region.density, 0.95)
+    for post, axis, middle, side in zip(
+        posts, (region.x, region.y), region.point, region.sides, strict=True
+    ):
+        ends = [post.mu_quantile(1e-6), post.mu_quantile(1 - 1e-6)]
+        assert axis == pytest.approx(np.linspace(*ends, 161), rel=1e-12)
+        want = [1 / (1 + math.exp(-post.mu_quantile(p))) for p in (0.5, 0.0125, 0.9875)]
+        assert [middle, *side] == pytest.approx(want, rel=1e-12)
+    product = mean_density(posts[0], region.x)[:, None] * mean_density(posts[1], region.y)
+    assert region.density == pytest.approx(product / product.max(), abs=1e-12)
+
+
+def test_two_correlated_outcomes_by_a_grid_of_their_own():
+    """Means, variances, correlations and quantiles from a posterior on other nodes."""
+    first, second = ([6, 2, 10, None], [14, 24, 117, None]), ([8, 17, None, 1], [14, 24, None, 8])
+    fit = fit_bivariate(first, second, tau_scale=0.7, mu_scale=1.5, level=0.8)
+    known = fit_bivariate(first, second, tau_scale=0.7, mu_scale=1.5, level=0.8, rho=0.4)
+    assert (fit.k, fit.k_both, fit.level) == ((3, 3), 2, 0.8)
+    assert (known.rho, known.rho_interval) == (0.4, None)
+    y, v, trial, outcome = [], [], [], []
+    for number, (events, total) in enumerate((first, second)):
+        for i, (e, n) in enumerate(zip(events, total, strict=True)):
+            if e is not None:
+                a, b = effect_sizes([e], [n], "logit")
+                y, v = [*y, a[0]], [*v, b[0]]
+                trial, outcome = [*trial, i], [*outcome, number]
+    y, v, trial, outcome = map(np.array, (y, v, trial, outcome))
+    design = np.stack([outcome == 0, outcome == 1], axis=1).astype(float)
+    same = trial[:, None] == trial[None, :]
+    alike = outcome[:, None] == outcome[None, :]
+
+    def moments(rhos):
+        tau = (np.arange(24) + 0.5) * 3.6 / 24  # to more than five prior scales
+        a, b, r = (g.ravel() for g in np.meshgrid(tau, tau, rhos, indexing="ij"))
+        scale = np.stack([a, b], axis=1)[:, outcome]
+        link = np.where(alike, 1.0, r[:, None, None]) * same
+        cov = scale[:, :, None] * scale[:, None, :] * link + np.diag(v)
+        solved = np.linalg.inv(cov)
+        precision = design.T @ solved @ design + np.eye(2) / 1.5**2
+        inner = np.linalg.inv(precision)
+        mean = (inner @ (design.T @ solved @ y)[..., None])[..., 0]
+        log = -0.5 * (np.linalg.slogdet(cov)[1] + np.linalg.slogdet(precision)[1])
+        log += -0.5 * (np.einsum("i,gij,j->g", y, solved, y))
+        log += 0.5 * np.einsum("gi,gij,gj->g", mean, precision, mean)
+        log += -0.5 * (a * a + b * b) / 0.7**2
+        w = np.exp(log - log.max())
+        return w / w.sum(), mean, inner, r
+
+    for found, rhos in ((fit, -1 + (np.arange(40) + 0.5) / 20), (known, np.array([0.4]))):
+        w, mean, inner, r = moments(rhos)
+        center = w @ mean
+        gap = mean - center
+        cov = np.einsum("g,gij->ij", w, inner) + np.einsum("g,gi,gj->ij", w, gap, gap)
+        assert found.mean == pytest.approx(center, abs=2e-3)
+        assert found.covariance == pytest.approx(cov, rel=5e-3)
+        assert found.correlation == pytest.approx(
+            cov[0, 1] / math.sqrt(cov[0, 0] * cov[1, 1]), abs=3e-3
+        )
+        assert found.covariance[0, 1] == found.covariance[1, 0]
+        for j in range(2):
+            sd = np.sqrt(inner[:, j, j])
+            places = (found.interval[j][0], found.estimate[j], found.interval[j][1])
+            for place, prob in zip(places, (0.1, 0.5, 0.9), strict=True):
+                below = w @ stats.norm.cdf((math.log(place / (1 - place)) - mean[:, j]) / sd)
+                assert below == pytest.approx(prob, abs=2e-3)
+        if found is fit:
+            for place, prob in zip((*fit.rho_interval, fit.rho), (0.1, 0.9, 0.5), strict=True):
+                edges = np.concatenate([[0], np.cumsum([w[r == s].sum() for s in rhos])])
+                below = np.interp(place, np.linspace(-1, 1, 41), edges)
+                assert below == pytest.approx(prob, abs=4e-3)

@@ -1,170 +1,195 @@
-"""P-values by permutation: against every order written out, and what must not change them."""
+"""Permutation p-values: by refitting every order, and the score statistic by its definition."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import special
 
-from analysis.pooling import pool, score_permutation
+from analysis.pooling import fit_moderators, pool, score_permutation
+from analysis.pooling.moderators import _distinct_count, _distinct_orders
+from analysis.pooling.permutation import Permutation
 
-EVENTS = np.array([1, 6, 3, 9, 12])
-TOTAL = np.array([10, 12, 14, 18, 16])
-AGE = np.array([0.3, 1.9, 0.8, 2.5, 1.1])
-ARM = np.array(["a", "b", "a", "b", "b"])
-
-
-def trial_scores(events: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Score and information about the mean of each trial, by adaptive quadrature."""
-    fit = pool(events, total, "glmm")
-    assert fit.mu is not None and fit.tau2 is not None and fit.tau2 > 0
-    mu, tau = fit.mu, math.sqrt(fit.tau2)
-    score, information = [], []
-    for x, n in zip(events, total, strict=True):
-
-        def moment(power: int, x: int = x, n: int = n) -> float:
-            def integrand(z: float) -> float:
-                p = 1.0 / (1.0 + math.exp(-(mu + tau * z)))
-                return z**power * stats.binom.pmf(x, n, p) * stats.norm.pdf(z)
-
-            return integrate.quad(integrand, -12, 12, epsabs=0, epsrel=1e-11, limit=400)[0]
-
-        whole, first, second = (moment(power) for power in range(3))
-        score.append(first / whole / tau)
-        curvature = (second / whole - 1.0) / tau**2
-        information.append(score[-1] ** 2 - curvature)
-    return np.array(score), np.array(information)
+X, N = np.array([1, 11, 7, 2, 13, 2]), np.array([10, 12, 9, 19, 14, 8])
+ARM = list("uuvvww")
+DOSE = np.array([1.0, 4.0, 2.0, 0.5, 3.0, 3.0])
+SCORE = np.linspace(-12.0, 12.0, 801)
+MASS = np.exp(-0.5 * SCORE**2) / math.sqrt(2 * math.pi) * (SCORE[1] - SCORE[0])
 
 
-def statistic(score: np.ndarray, information: np.ndarray, moderator: np.ndarray) -> float:
-    """Efficient score statistic of one moderator beside an intercept."""
-    centered = moderator - np.average(moderator, weights=information)
-    return float((score @ centered) ** 2 / (information @ centered**2))
+def distinct(values: list[Any]) -> list[tuple[Any, ...]]:
+    return sorted(set(itertools.permutations(values)))
 
 
-def test_every_order_written_out() -> None:
-    found = score_permutation(EVENTS, TOTAL, {"age": AGE})
-    score, information = trial_scores(EVENTS, TOTAL)
-    values = [
-        statistic(score, information, np.array(order)) for order in permutations(AGE.tolist())
-    ]
-    assert found is not None
-    assert found.exact and found.count == math.factorial(5)
-    # the reference uses the fit's mean and tau2, which are good to about 1e-9
-    assert found.statistic == pytest.approx(values[0], rel=1e-7)
-    assert found.p == np.mean(np.array(values) >= values[0] * (1.0 - 1e-7))
-    assert 1 / 120 < found.p < 1.0
+# ------------------------------------------------------------------ orders
 
 
-def test_a_factor_has_fewer_orders() -> None:
-    found = score_permutation(EVENTS, TOTAL, {"arm": ARM})
-    score, information = trial_scores(EVENTS, TOTAL)
-    orders = set(permutations((ARM == "b").astype(float).tolist()))
-    values = {order: statistic(score, information, np.array(order)) for order in orders}
-    observed = values[tuple((ARM == "b").astype(float).tolist())]
-    assert found is not None
-    assert found.exact and found.count == len(orders) == 10
-    assert found.p == np.mean(np.array(list(values.values())) >= observed * (1.0 - 1e-7))
+@pytest.mark.parametrize("values", ["aab", "aabb", "abc", "aaaa", "abcabc"])
+def test_every_distinct_order_once(values: str) -> None:
+    rows = [(float(ord(v)), 1.0) for v in values]
+    orders = list(_distinct_orders(rows))
+    found = [tuple(values[i] for i in order) for order in orders]
+    assert sorted(found) == distinct(list(values))
+    assert _distinct_count(rows) == len(orders)
+    assert orders[0] == sorted(orders[0], key=lambda i: values.index(values[i]))
 
 
-def test_two_moderators_move_together() -> None:
-    # the statistic of two columns is that of any basis of the plane that they span
-    one = score_permutation(EVENTS, TOTAL, {"a": AGE, "b": AGE**2})
-    other = score_permutation(EVENTS, TOTAL, {"a": AGE + 0.5 * AGE**2, "b": 3.0 - AGE**2})
-    assert one is not None and other is not None
-    assert one.statistic == pytest.approx(other.statistic, rel=1e-9)
-    assert (one.p, one.count) == (other.p, other.count)
-    alone = score_permutation(EVENTS, TOTAL, {"a": AGE})
-    assert alone is not None and one.statistic > alone.statistic
-
-
-@pytest.mark.parametrize("moderator", [AGE, ARM], ids=["number", "factor"])
-def test_units_order_and_counting_the_opposite_do_not_matter(moderator: np.ndarray) -> None:
-    plain = score_permutation(EVENTS, TOTAL, {"m": moderator})
-    assert plain is not None
-    turn = np.array([3, 0, 4, 1, 2])
-    same: list[tuple[Any, Any, Any]] = [
-        (EVENTS[turn], TOTAL[turn], moderator[turn]),
-        (TOTAL - EVENTS, TOTAL, moderator),
-    ]
-    if moderator.dtype.kind == "f":
-        same.append((EVENTS, TOTAL, 7.0 - 365.25 * moderator))
-    for events, total, values in same:
-        other = score_permutation(events, total, {"m": values})
-        assert other is not None
-        assert other.p == plain.p
-        assert other.statistic == pytest.approx(plain.statistic, rel=1e-7)
-
-
-def test_drawn_orders_come_near_all_orders_and_repeat() -> None:
-    every = score_permutation(EVENTS, TOTAL, {"age": AGE})
-    drawn = score_permutation(EVENTS, TOTAL, {"age": AGE}, draws=119, seed=5)
-    again = score_permutation(EVENTS, TOTAL, {"age": AGE}, draws=119, seed=5)
-    assert every is not None and drawn is not None and again is not None
-    assert not drawn.exact and drawn.count == 119
-    assert drawn == again
-    assert drawn.statistic == every.statistic
-    # five Monte-Carlo errors of 119 draws
-    assert abs(drawn.p - every.p) < 5 * math.sqrt(every.p * (1 - every.p) / 119)
-    others = {
-        getattr(score_permutation(EVENTS, TOTAL, {"age": AGE}, draws=60, seed=s), "p", None)
-        for s in range(8)
-    }
-    assert len(others) > 1
-
-
-def test_the_observed_order_is_among_the_drawn() -> None:
-    # the strongest order possible, which a few random draws would hardly meet
-    events, total = np.array([0, 2, 5, 8, 11, 14, 17, 20]), np.full(8, 20)
-    dose = np.arange(8.0)
-    for seed in range(5):
-        found = score_permutation(events, total, {"dose": dose}, draws=50, seed=seed)
-        assert found is not None and found.p == 1 / 50
-    # alone it is the only one
-    only = score_permutation(events, total, {"dose": dose}, draws=1, seed=1)
-    assert only is not None and (only.p, only.count) == (1.0, 1)
-
-
-def test_all_orders_are_taken_up_to_the_number_of_draws() -> None:
-    at = score_permutation(EVENTS, TOTAL, {"arm": ARM}, draws=10)
-    below = score_permutation(EVENTS, TOTAL, {"arm": ARM}, draws=9, seed=1)
-    assert at is not None and at.exact
-    assert below is not None and not below.exact and below.count == 9
+# ------------------------------------------------------------------ permutations of a regression
 
 
 @pytest.mark.parametrize(
-    "events",
-    [np.zeros(5, dtype=int), TOTAL, np.where(ARM == "a", TOTAL, 0)],
-    ids=["none", "all", "both"],
+    ("model", "interval"),
+    [("dl", "wald"), ("dl", "t"), ("reml", "hartung-knapp"), ("dl", "hartung-knapp-adhoc")],
 )
-def test_no_maximum_no_test(events: np.ndarray) -> None:
-    assert score_permutation(events, TOTAL, {"age": AGE}) is None
+def test_exact_p_values_by_refitting_every_order(model: str, interval: str) -> None:
+    options: dict[str, Any] = {"model": model, "interval": interval}
+    fit = fit_moderators(X, N, moderators={"g": ARM}, permutations=90, **options)
+    refits = [fit_moderators(X, N, moderators={"g": list(o)}, **options) for o in distinct(ARM)]
+    assert (fit.permutation_count, fit.permutation_exact) == (90, True)
+    slack = 1e-7
+    reached = [f.omnibus >= fit.omnibus * (1 - slack) for f in refits]
+    assert fit.permutation_p == pytest.approx(np.mean(reached), abs=1e-12)
+    single = np.array([np.abs(f.statistic) for f in refits])
+    wanted = (single >= np.abs(fit.statistic) * (1 - slack)).mean(axis=0)
+    assert fit.permutation_p_values == pytest.approx(wanted, abs=1e-12)
+    assert 0 < fit.permutation_p < 1
 
 
-def test_one_event_is_enough_for_a_test() -> None:
-    few = score_permutation([0, 0, 1, 0, 0], TOTAL, {"age": AGE})
-    most = score_permutation(TOTAL - np.array([0, 0, 1, 0, 0]), TOTAL, {"age": AGE})
-    assert few is not None and most is not None
-    assert few.p == most.p
+def test_exact_p_value_of_the_binomial_normal_model_by_refitting_every_order() -> None:
+    arm = list("uvvuvv")
+    options: dict[str, Any] = {"interval": "wald", "tau2_interval": False}
+    fit = fit_moderators(X, N, moderators={"g": arm}, permutations=15, **options)
+    lrt = [fit_moderators(X, N, moderators={"g": list(o)}, **options).lrt for o in distinct(arm)]
+    assert fit.permutation_p == pytest.approx(np.mean(np.array(lrt) >= fit.lrt - 1e-6), abs=1e-12)
+    assert (fit.permutation_count, fit.permutation_exact) == (15, True)
+    assert fit.permutation_p_values is None
+    assert 0 < fit.permutation_p < 1
 
 
-@pytest.mark.parametrize("draws", [0, -3, 2.0, True, "9"])
-def test_wrong_number_of_draws(draws: Any) -> None:
-    with pytest.raises(ValueError, match="draws must be a whole number of at least 1, got"):
-        score_permutation(EVENTS, TOTAL, {"age": AGE}, draws=draws)
+def test_drawn_p_values_count_the_observed_order_and_repeat() -> None:
+    options: dict[str, Any] = {"model": "dl", "interval": "wald", "moderators": {"dose": DOSE}}
+    fit = fit_moderators(X, N, permutations=40, seed=3, **options)
+    rng = np.random.default_rng(3)
+    orders = [np.arange(6), *(rng.permutation(6) for _ in range(39))]
+    refits = [
+        fit_moderators(X, N, **{**options, "moderators": {"dose": DOSE[order]}}) for order in orders
+    ]
+    reached = [f.omnibus >= fit.omnibus * (1 - 1e-7) for f in refits]
+    assert (fit.permutation_count, fit.permutation_exact) == (40, False)
+    assert fit.permutation_p == pytest.approx(np.mean(reached), abs=1e-12)
+    single = np.array([np.abs(f.statistic) for f in refits])
+    wanted = (single >= np.abs(fit.statistic) * (1 - 1e-7)).mean(axis=0)
+    assert fit.permutation_p_values == pytest.approx(wanted, abs=1e-12)
+    none = fit_moderators(X, N, **options)
+    assert (none.permutation_count, none.permutation_exact, none.permutation_p) == (None,) * 3
+    assert none.permutation_p_values is None
+    # a seed of zero is a seed
+    assert fit_moderators(X, N, permutations=5, seed=0, **options).permutation_count == 5
 
 
-def test_draws_need_a_seed() -> None:
-    with pytest.raises(ValueError, match="need a seed so that they can be repeated"):
-        score_permutation(EVENTS, TOTAL, {"age": AGE}, draws=100)
+# ------------------------------------------------------------------ the score statistic
 
 
-def test_wrong_counts_and_moderators_are_refused() -> None:
-    with pytest.raises(ValueError, match="events"):
-        score_permutation(TOTAL + 1, TOTAL, {"age": AGE})
-    with pytest.raises(ValueError, match="age"):
-        score_permutation(EVENTS, TOTAL, {"age": np.ones(5)})
+def derivatives(mu: float, tau2: float) -> tuple[np.ndarray, np.ndarray]:
+    """Score and information of each trial about its mean, from the moments of its true logit."""
+    logit = mu + math.sqrt(tau2) * SCORE
+    log = X[:, None] * special.log_expit(logit) + (N - X)[:, None] * special.log_expit(-logit)
+    given = np.exp(log - log.max(axis=1, keepdims=True)) * MASS
+    given /= given.sum(axis=1, keepdims=True)
+    mean = given @ logit
+    variance = given @ logit**2 - mean**2
+    return (mean - mu) / tau2, (tau2 - variance) / tau2**2
+
+
+def statistic(score: np.ndarray, info: np.ndarray, columns: np.ndarray) -> float:
+    """Efficient score of the columns beside an intercept."""
+    whole = np.column_stack([np.ones(6), columns])
+    bread = whole.T @ (whole * info[:, None])
+    part = bread[1:, 1:] - np.outer(bread[1:, 0], bread[0, 1:]) / bread[0, 0]
+    u = columns.T @ score - bread[1:, 0] / bread[0, 0] * score.sum()
+    return float(u @ np.linalg.solve(part, u))
+
+
+def columns_of(values: Any) -> np.ndarray:
+    if isinstance(values[0], str):
+        return np.column_stack([[v == level for v in values] for level in "vw"]).astype(float)
+    return np.array(values, dtype=float)[:, None]
+
+
+@pytest.mark.parametrize("values", [ARM, DOSE.tolist()])
+def test_exact_score_test_by_its_definition(values: list[Any]) -> None:
+    found = score_permutation(X, N, {"a": values})
+    null = pool(X, N, "glmm", interval="wald")
+    score, info = derivatives(null.mu, null.tau2)
+    own = statistic(score, info, columns_of(values))
+    every = np.array([statistic(score, info, columns_of(o)) for o in distinct(values)])
+    assert isinstance(found, Permutation)
+    assert found.statistic == pytest.approx(own, rel=1e-6)
+    assert (found.count, found.exact) == (every.size, True)
+    assert found.p == pytest.approx(np.mean(every >= own * (1 - 1e-7)), abs=1e-12)
+    assert [type(value) for value in (found.p, found.count, found.statistic)] == [float, int, float]
+
+
+def test_drawn_score_test_repeats_and_counts_the_observed_order() -> None:
+    found = score_permutation(X, N, {"dose": DOSE}, draws=300, seed=8)
+    null = pool(X, N, "glmm", interval="wald")
+    score, info = derivatives(null.mu, null.tau2)
+    rng = np.random.default_rng(8)
+    orders = rng.permuted(np.tile(np.arange(6), (300, 1)), axis=1)
+    orders[0] = np.arange(6)
+    every = np.array([statistic(score, info, DOSE[order][:, None]) for order in orders])
+    own = every[0]
+    assert (found.count, found.exact) == (300, False)
+    assert found.statistic == pytest.approx(own, rel=1e-6)
+    assert found.p == pytest.approx(np.mean(every >= own * (1 - 1e-7)), abs=1e-12)
+    # 360 distinct orders: one draw fewer is drawn, as many are compared
+    assert score_permutation(X, N, {"dose": DOSE}, draws=360).exact
+    short = score_permutation(X, N, {"dose": DOSE}, draws=359, seed=0)
+    assert (short.exact, short.count) == (False, 359)
+    one = score_permutation(X, N, {"dose": DOSE}, draws=1, seed=1)
+    assert (one.p, one.count, one.exact) == (1.0, 1, False)
+
+
+def test_draws_unless_told_otherwise() -> None:
+    x, n = np.tile(X, 2), np.tile(N, 2)
+    found = score_permutation(x, n, {"dose": np.arange(12.0)}, seed=2)
+    assert (found.count, found.exact) == (9_999, False)
+
+
+@pytest.mark.parametrize(
+    "x", [[0] * 6, N, [10, 0, 9, 0, 0, 8]], ids=["no event", "only events", "all or none"]
+)
+def test_no_test_where_the_null_model_has_no_maximum(x: Any) -> None:
+    assert score_permutation(x, N, {"g": ARM}) is None
+
+
+def test_equal_effects_are_no_obstacle() -> None:
+    x, n = np.array([3, 4, 5, 4, 6, 5]), np.array([10, 12, 14, 12, 17, 13])
+    found = score_permutation(x, n, {"dose": DOSE})
+    p = x.sum() / n.sum()
+    score, info = x - n * p, n * p * (1 - p)
+    own = statistic(score, info, DOSE[:, None])
+    every = np.array([statistic(score, info, columns_of(o)) for o in distinct(DOSE.tolist())])
+    assert found.statistic == pytest.approx(own, rel=1e-8)
+    assert found.p == pytest.approx(np.mean(every >= own * (1 - 1e-7)), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"draws": 0}, "draws must be a whole number of at least 1, got 0"),
+        ({"draws": True}, "draws must be a whole number of at least 1, got True"),
+        ({"draws": 9.0}, "draws must be a whole number of at least 1, got 9.0"),
+        ({"draws": 9}, "drawn permutations need a seed so that they can be repeated"),
+    ],
+)
+def test_messages_word_by_word(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        score_permutation(X, N, {"dose": DOSE}, **options)
+    assert str(raised.value) == message
+    with pytest.raises(ValueError, match=r"^moderator 'dose' has 2 values for 6 trials$"):
+        score_permutation(X, N, {"dose": [1, 2]})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import integrate, stats
 
 from analysis.pooling.survival import (
     cloglog,
@@ -185,3 +185,123 @@ def test_half_a_patient_is_added_at_the_ends_only():
 def test_wrong_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_every_field_of_a_pooled_landmark_by_its_definition():
+    rate, v = np.array([0.3, 0.6, 0.8, 0.5]), np.array([0.05, 0.08, 0.06, 0.03])
+    fit = pool_landmarks(rate.tolist(), v.tolist(), level=0.9)
+    assert fit.labels == ("Trial 1", "Trial 2", "Trial 3", "Trial 4")
+    assert pool_landmarks(rate, v, labels=list("abcd")).labels == tuple("abcd")
+    assert (fit.k, fit.level) == (4, 0.9)
+    np.testing.assert_array_equal([fit.rate, fit.variance], [rate, v])
+    y = np.log(-np.log(rate))
+    w = 1 / (v + fit.tau2)
+    mu = (w * y).sum() / w.sum()
+    factor = max(1.0, (w * (y - mu) ** 2).sum() / 3)
+    se = math.sqrt(factor / w.sum())
+    t = stats.t.isf(0.05, 3)
+    assert (fit.mu, fit.se) == pytest.approx((mu, se), rel=1e-10)
+    assert fit.weight == pytest.approx(w / w.sum(), rel=1e-10)
+
+    def back(value):
+        return math.exp(-math.exp(value))
+
+    # a larger value on the scale is a smaller rate
+    assert fit.estimate == pytest.approx(back(mu), rel=1e-10)
+    assert (fit.ci_low, fit.ci_high) == pytest.approx((back(mu + t * se), back(mu - t * se)))
+    far = t * math.sqrt(fit.tau2 + se**2)
+    assert (fit.pi_low, fit.pi_high) == pytest.approx((back(mu + far), back(mu - far)))
+    fixed = 1 / v
+    center = (fixed * y).sum() / fixed.sum()
+    q = (fixed * (y - center) ** 2).sum()
+    assert (fit.q, fit.q_p) == pytest.approx((q, stats.chi2.sf(q, 3)), rel=1e-9)
+    typical = 3 * fixed.sum() / (fixed.sum() ** 2 - (fixed**2).sum())
+    assert fit.i2 == pytest.approx(100 * fit.tau2 / (fit.tau2 + typical), rel=1e-9)
+    for limit, tail in zip(fit.tau2_ci, (0.05, 0.95), strict=True):
+        w = 1 / (v + limit)
+        q = (w * (y - (w * y).sum() / w.sum()) ** 2).sum()
+        assert q == pytest.approx(stats.chi2.isf(tail, 3), rel=1e-7)
+
+    def restricted(tau2):
+        w = 1 / (v + tau2)
+        gap = y - (w * y).sum() / w.sum()
+        return 0.5 * (np.log(w).sum() - math.log(w.sum()) - (w * gap**2).sum())
+
+    assert restricted(fit.tau2) > max(restricted(fit.tau2 * 0.99), restricted(fit.tau2 * 1.01))
+    low, high = rate_interval(0.4, 0.09, 0.8)
+    reach = 0.3 * stats.norm.isf(0.1)
+    assert (low, high) == pytest.approx((back(cloglog(0.4) + reach), back(cloglog(0.4) - reach)))
+    low, high = rate_interval(0.4, 0.09)
+    assert low == pytest.approx(back(cloglog(0.4) + 0.3 * stats.norm.isf(0.025)), rel=1e-12)
+
+
+def test_share_followed_and_why_word_by_word():
+    assert followed_share(12, 19.5) == (0.5, "median follow-up 19.5 months")
+    assert followed_share(12, 12) == (0.5, "median follow-up 12 months")
+    assert followed_share(24, None) == (0.5, "assumption: no follow-up printed")
+    share, why = followed_share(36, 12)
+    assert (share, why) == (0.125, "assumption: median follow-up only 12 months")
+
+
+def test_ends_of_the_scale():
+    assert inverse_cloglog(1e6) == 0.0
+    assert inverse_cloglog(-1e6) == 1.0
+    assert inverse_cloglog(0.0) == math.exp(-1)
+    assert inverse_cloglog(6.0) == math.exp(-math.exp(6.0))
+    assert cloglog(math.exp(-1)) == pytest.approx(0.0, abs=1e-15)
+    for rate, size in ((0.0, 3), (1.0, 3), (0.4, 7)):
+        assert all(isinstance(value, float | int) for value in corrected(rate, size))
+    assert corrected(0.4, 7.5) == (0.4, 7.5)
+    level = variance_from_interval(0.5, 0.3, 0.6, 0.8)
+    wider = max(cloglog(0.3) - cloglog(0.5), cloglog(0.5) - cloglog(0.6))
+    assert level == pytest.approx((wider / stats.norm.isf(0.1)) ** 2, rel=1e-12)
+    y = cloglog(0.5)
+    # an upper limit alone counts where the lower one is cut at zero
+    assert variance_from_interval(0.5, 0.0, inverse_cloglog(y - 0.5)) == pytest.approx(
+        (0.5 / stats.norm.isf(0.025)) ** 2, rel=1e-9
+    )
+    assert variance_at_risk(0.5, 10) == pytest.approx(0.5 / (10 * math.log(2) ** 2), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cloglog(1.0), "the complementary log-log needs a rate between 0 and 1, got 1.0"),
+        (lambda: cloglog(0), "the complementary log-log needs a rate between 0 and 1, got 0"),
+        (lambda: variance_from_size(0.5, 0), "size must be a positive number, got 0"),
+        (lambda: variance_from_size(1.0, 5),
+         "the complementary log-log needs a rate between 0 and 1, got 1.0"),
+        (lambda: variance_at_risk(0.5, -1), "at_risk must be a positive number, got -1"),
+        (lambda: variance_at_risk(0.0, 5),
+         "the complementary log-log needs a rate between 0 and 1, got 0.0"),
+        (lambda: variance_from_interval(0.5, 0.6, 0.7),
+         "the limits 0.6 and 0.7 do not enclose the rate 0.5"),
+        (lambda: variance_from_interval(0.5, 0.5, 0.7),
+         "the limits 0.5 and 0.7 do not enclose the rate 0.5"),
+        (lambda: variance_from_interval(0.5, 0.3, 0.5),
+         "the limits 0.3 and 0.5 do not enclose the rate 0.5"),
+        (lambda: variance_from_interval(0.5, 0.3, 1.1),
+         "the limits 0.3 and 1.1 do not enclose the rate 0.5"),
+        (lambda: variance_from_interval(0.5, 0.0, 1.0),
+         "an interval from 0 to 1 says nothing about the variance"),
+        (lambda: variance_from_interval(0.5, 0.3, 0.7, 1.0),
+         "level must be strictly between 0 and 1, got 1.0"),
+        (lambda: followed_share(0, 12), "months must be a positive number, got 0"),
+        (lambda: followed_share(12, math.inf), "follow_up must be a positive number, got inf"),
+        (lambda: rate_interval(0.5, 0.0), "variance must be a positive number, got 0.0"),
+        (lambda: rate_interval(0.5, 0.1, 0.0), "level must be strictly between 0 and 1, got 0.0"),
+        (lambda: corrected(-0.1, 3), "a rate must lie between 0 and 1, got -0.1"),
+        (lambda: corrected(0.5, 0), "size must be a positive number, got 0"),
+        (lambda: pool_landmarks([0.5], [0.1]), "one trial is shown and not pooled"),
+        (lambda: pool_landmarks([0.5, 0.6], [0.1]), "variances must have one value per rate (2)"),
+        (lambda: pool_landmarks([0.5, 0.6], [0.1, 0]), "variance must be a positive number, got 0"),
+        (lambda: pool_landmarks([0.5, 0.6], [0.1, 0.1], labels=["a"]),
+         "labels must have one entry per study: 1 labels, 2 studies"),
+        (lambda: pool_landmarks([0.5, 0.6], [0.1, 0.1], level=2),
+         "level must be strictly between 0 and 1, got 2"),
+    ],
+)  # fmt: skip
+def test_messages_word_by_word(call, message):
+    with pytest.raises(ValueError) as raised:
+        call()
+    assert str(raised.value) == message
