@@ -781,3 +781,77 @@ def test_newton_on_a_surface_that_is_not_concave(bend, free):
     assert (mu[1], v[1], low[1], high[1], m_low[1], m_high[1]) == (9.0, 9.0, 8.0, 10.0, 8.0, 10.0)
     assert out.value.tolist() == [0.0, -7.0, 0.0]
     np.testing.assert_array_equal(out.v[[2, 0]], seen[-1])
+
+
+class Work:
+    """Counts the values of integrands that are computed, by wrapping what computes them."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.values = 0
+        moments, weights = lattice.Lattice.moments, quad._weights
+        panel, located = quad.Panel.derivatives, quad._locate
+
+        def counted_moments(made, mu, v):
+            self.values += mu.size * made.f[0].size
+            return moments(made, mu, v)
+
+        def counted_weights(t, mu, tau2, delta, log_weight):
+            self.values += delta.size
+            return weights(t, mu, tau2, delta, log_weight)
+
+        def counted_panel(made, mu, tau2):
+            self.values += sum(theta.size for _, theta, _, _ in made.groups)
+            return panel(made, mu, tau2)
+
+        def counted_locate(t, mu, tau2, tol):
+            self.values += 30 * mu.size  # a search of a mode costs about so many
+            return located(t, mu, tau2, tol)
+
+        monkeypatch.setattr(lattice.Lattice, "moments", counted_moments)
+        monkeypatch.setattr(quad, "_weights", counted_weights)
+        monkeypatch.setattr(quad.Panel, "derivatives", counted_panel)
+        monkeypatch.setattr(quad, "_locate", counted_locate)
+
+    def of(self, function, *args) -> int:
+        before = self.values
+        function(*args)
+        return self.values - before
+
+
+def test_work_is_as_little_as_it_was(monkeypatch):
+    """Starts, steps and nodes decide how long a fit takes, and nothing else shows when they worsen.
+
+    Numbers of integrand values as measured, and an eighth more, since rounding may take a step
+    more elsewhere: a batch of data sets, some by themselves, and those of the limits.
+    """
+    x, total = simulated(41, (12, 23, 34, 45, 18), -1.0, 0.8, 24)
+    groups = [(x, total), *((x[[i]], total[[i]]) for i in range(4))]
+    groups += [(np.array([c[0]]), np.array([c[1]])) for c in LIMITS.values()]
+    prepared = [quad.prepare(a, b) for a, b in groups]
+    work = Work(monkeypatch)
+    spent = dict.fromkeys(
+        ("scan", "maximize", "best_tau2", "limits", "bracketed", "low", "high"), 0
+    )
+    rules = engine.constant_drop(1.92)
+    for trials in prepared:
+        top = engine.maximize(trials)
+        mean = top.best.mu + 1.0
+        spent["scan"] += work.of(engine._scan_directly, trials)
+        spent["maximize"] += work.of(engine.maximize, trials)
+        spent["best_tau2"] += work.of(engine.best_tau2, trials, mean, top.grid)
+        spent["limits"] += work.of(engine.both_limits, trials, top, rules)
+        if trials.x.shape == (1, 5):
+            spent["bracketed"] += work.of(engine._bracketed, trials, top, rules, 1)
+        spent["low"] += work.of(engine.tau2_limits, trials, top, 1.92, -1)
+        spent["high"] += work.of(engine.tau2_limits, trials, top, 1.92, 1)
+    most = {
+        "scan": 716_814,
+        "maximize": 823_535,
+        "best_tau2": 513_545,
+        "limits": 984_781,
+        "bracketed": 2_465_751,
+        "low": 35_203,
+        "high": 251_989,
+    }
+    ratio = {name: round(spent[name] / most[name], 3) for name in spent}
+    assert {name: value for name, value in ratio.items() if value > 1.12} == {}
