@@ -616,7 +616,7 @@ def test_profile_limits_by_definition(case, strict_panels):
     np.testing.assert_allclose([-turned[1][0], -turned[0][0]], [low, high], rtol=1e-9)
 
 
-@pytest.mark.parametrize("case", [c for c in LIMITS if c not in ("two maxima", "few events")])
+@pytest.mark.parametrize("case", LIMITS)
 def test_no_limit_of_these_needs_bracketing(case, monkeypatch):
     _, _, _, trials, top, rules = checked_limits(case)
     monkeypatch.delattr(engine, "_bracketed")
@@ -658,6 +658,13 @@ def test_a_joint_iteration_is_right_or_says_that_it_is_not(side):
     assert all(share[reach, 1.0] > 0.9 for reach in (0.8, 1.0, 1.3))
     inner = v > 0
     assert inner.any() and not inner.all()
+    # from below the tau2 that counts as 0 it climbs, or goes to 0 where that is right
+    least = 0.002 / (trials.n * trials.p * trials.q).max(axis=1)
+    for factor, much in ((0.1, 0.3), (0.6, 0.5), (0.9, 0.6)):
+        mu, good = engine._joint(trials, top, rules, sides, right, factor * least)
+        np.testing.assert_allclose(mu[good], right[good], rtol=1e-9)
+        assert good[~inner].all()
+        assert good[inner].mean() > much
 
 
 @pytest.mark.parametrize("side", [-1, 1])
