@@ -659,3 +659,242 @@ def test_the_interval_of_tau2_can_be_left_out():
     assert apart.tau2_ci is None and apart.lrt_p < 0.05
     with pytest.raises(ValueError, match="'reml' with moderators does not use tau2_interval"):
         pool(X, N, "reml", moderators={"group": GROUP}, tau2_interval=False)
+
+
+# ------------------------------------------------------------------ parts of the regression
+
+SCORE = np.linspace(-14.0, 14.0, 2801)
+MASS = np.exp(-0.5 * SCORE**2) * (SCORE[1] - SCORE[0]) / math.sqrt(2 * math.pi)
+
+
+def quick_log_likelihood(x, n, eta, tau2):
+    """Trapezoid rule in standard normal scores, all trials at once."""
+    x, n = np.asarray(x), np.asarray(n)
+    a = np.asarray(eta)[:, None] + math.sqrt(tau2) * SCORE
+    choose = special.gammaln(n + 1) - special.gammaln(x + 1) - special.gammaln(n - x + 1)
+    log = x[:, None] * special.log_expit(a) + (n - x)[:, None] * special.log_expit(-a)
+    return float((np.log(np.exp(log) @ MASS) + choose).sum())
+
+
+@pytest.mark.parametrize(
+    ("x", "n", "offset"),
+    [
+        ([3, 8, 14, 10, 7, 2], [5, 14, 24, 15, 9, 10], [0.0] * 6),
+        # the start is far from the maximum
+        ([39, 2, 40, 1, 38, 3], [40, 40, 41, 39, 40, 42], [8.0, -7.0, 9.0, -6.0, 5.0, -9.0]),
+        ([0, 9, 0, 8, 7, 0], [9, 9, 8, 8, 7, 9], [0.0] * 6),
+    ],
+)
+def test_equal_effects_solve_the_equations_of_logistic_regression(x, n, offset):
+    x, n, offset = np.array(x), np.array(n), np.array(offset)
+    design = np.column_stack([np.ones(6), [0, 1, 0, 1, 1, 0]]).astype(float)
+    basis, r = regression._basis(design)
+    assert basis @ r == pytest.approx(design, abs=1e-12)
+    assert basis.T @ basis == pytest.approx(6 * np.eye(2), abs=1e-12)
+    point = regression._at_zero(quadrature.prepare(x, n), basis, offset, np.zeros(2))
+    rate = special.expit(offset + basis @ point.gamma)
+    assert basis.T @ (x - n * rate) == pytest.approx([0.0, 0.0], abs=1e-10)
+    assert point.v == 0.0
+    assert point.value == pytest.approx(
+        quick_log_likelihood(x, n, offset + basis @ point.gamma, 0.0), rel=1e-12
+    )
+    # derivative in tau2 at 0: half the squared scores less the information
+    score, info = x - n * rate, n * rate * (1 - rate)
+    assert point.g_v == pytest.approx(0.5 * (score**2 - info).sum(), rel=1e-10)
+    assert point.d_mu == pytest.approx(score, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("x", "n", "offset", "inside"),
+    [
+        # the profile falls at 0 and is higher at its second maximum
+        ([0, 0, 5], [1, 1, 5], [-0.24, -0.64, 1.43], True),
+        ([4, 0, 1, 1], [5, 2, 2, 1], [0.8, -0.29, -0.13, -2.9], True),
+        ([1, 9, 3], [10, 10, 10], [0.2, -0.3, 0.1], True),
+        ([4, 5, 6], [10, 10, 10], [0.0, 0.0, 0.0], False),
+    ],
+)
+def test_variance_around_known_means(x, n, offset, inside):
+    x, n, offset = np.array(x), np.array(n), np.array(offset)
+    value, zero, slope = regression._offset_only(quadrature.prepare(x, n), offset)
+    grid = np.concatenate([[0.0], np.geomspace(1e-3, 400, 600)])
+    values = np.array([quick_log_likelihood(x, n, offset, v) for v in grid])
+    assert zero == pytest.approx(values[0], rel=1e-12)
+    assert (value > zero) == inside
+    assert values.max() - 1e-9 <= value <= values.max() + 2e-4
+    at = float(grid[values.argmax()])
+    h = 1e-5
+    for i in range(x.size):
+        up, down = (
+            quick_log_likelihood(x[[i]], n[[i]], offset[[i]] + step, at) for step in (h, -h)
+        )
+        assert slope[i] == pytest.approx((up - down) / (2 * h), abs=2e-2)
+
+
+def test_value_of_a_profile_is_good_to_the_square_of_what_is_left():
+    """A start whose last step is too small to take: its gain is counted all the same."""
+    design = np.column_stack([np.ones(11), [g == "b" for g in GROUP]]).astype(float)
+    trials, tau2 = quadrature.prepare(X, N), np.array([0.4, 2.0])
+    basis, _ = regression._basis(design)
+    none = np.zeros(11)
+    best, top, _ = regression._profile(trials, basis, none, np.zeros((2, 2)), tau2, 34.0)
+    for gamma, v in zip(best, tau2, strict=True):
+        point = regression._evaluate(trials, basis, none, gamma, float(v))
+        assert point.g == pytest.approx([0.0, 0.0], abs=1e-8)
+    near = best + np.array([[2e-4, 0.0], [0.0, 2e-4]])
+    again, value, slope = regression._profile(trials, basis, none, near, tau2, 34.0)
+    assert value == pytest.approx(top, abs=1e-10)
+    assert again == pytest.approx(best, abs=1e-6)
+    h = 1e-4
+    around = [
+        regression._profile(trials, basis, none, best, tau2 + step, 34.0)[1] for step in (h, -h)
+    ]
+    assert slope == pytest.approx((around[0] - around[1]) / (2 * h), rel=1e-4)
+
+
+def test_an_iteration_without_an_end_says_so_and_returns_where_it_stands(monkeypatch):
+    design = np.column_stack([np.ones(11), [g == "b" for g in GROUP]]).astype(float)
+    trials, none = quadrature.prepare(X, N), np.zeros(11)
+    basis, _ = regression._basis(design)
+    settled = regression._refine(trials, basis, none, np.zeros(2), 0.02, 5.0)
+    assert settled[1]
+    turn = iter(range(10**6))
+    monkeypatch.setattr(
+        regression, "_ascent", lambda h, g: np.array([0.5, 0.0]) * (-1) ** (next(turn) // 2)
+    )
+    point, ok = regression._refine(trials, basis, none, np.zeros(2), 0.02, 5.0)
+    assert not ok
+    assert point.value == pytest.approx(
+        quick_log_likelihood(X, N, basis @ point.gamma, point.v), rel=1e-10
+    )
+
+
+def test_a_derivative_of_exactly_zero_at_zero_is_a_maximum():
+    top = regression.maximize(
+        quadrature.prepare(np.array([1, 3]), np.array([4, 4])), np.ones((2, 1)), np.zeros(2)
+    )
+    assert (top.v, top.settled, top.modes) == (0.0, True, 1)
+    assert top.value == top.zero
+
+
+def test_a_likelihood_that_grows_without_end_is_left_at_the_cap():
+    x, n = np.array([0, 5, 0, 6]), np.array([5, 5, 6, 6])
+    offset = np.array([0.3, -0.2, 0.1, 0.4])
+    top = regression.maximize(quadrature.prepare(x, n), np.ones((4, 1)), offset)
+    assert not top.settled
+    assert top.v >= 400.0**2
+    # half of the trials at each end
+    assert top.value == pytest.approx(4 * math.log(0.5), abs=0.05)
+    assert top.gradient[0] == pytest.approx(0.0, abs=1e-6)
+    assert top.gradient[1] > 0
+
+
+def check_supremum(x, n, design, offset, found):
+    """Nothing reaches higher than the supremum, and directions come close to it."""
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        beta, tau2 = rng.normal(0, 2, design.shape[1]), float(rng.gamma(1.0))
+        assert quick_log_likelihood(x, n, offset + design @ beta, tau2) <= found.value + 1e-9
+    equal = quick_log_likelihood(x, n, offset + design @ rng.normal(0, 1, design.shape[1]), 0.0)
+    assert equal <= found.zero + 1e-9
+    assert found.zero <= found.value + 1e-12
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_every_kind_of_supremum(shift):
+    group = np.array([0.0, 0, 0, 1, 1, 1])
+    both = np.column_stack([np.ones(6), group])
+    n = np.array([9, 9, 8, 8, 7, 9])
+    offset = shift * np.array([1.0, -1.0, 0.5, 0.0, -0.5, 1.0])
+    kinds = {
+        "a maximum": ([1, 5, 3, 2, 6, 8], both),
+        "all apart": ([0, 0, 0, 8, 7, 9], both),
+        "one level apart": ([0, 0, 0, 2, 6, 8], both),
+        "all or none": ([0, 9, 0, 8, 7, 0], both),
+        "nothing but the variance": ([1, 5, 3, 8, 7, 9], group[:, None]),
+    }
+    for kind, (events, design) in kinds.items():
+        x = np.array(events)
+        found = regression.supremum(x, n, design, offset)
+        check_supremum(x, n, design, offset, found)
+        assert found.all_or_none is (kind == "all or none"), kind
+        rows = np.ones(6, bool)
+        if kind == "all apart":
+            rows[:] = False
+            assert (found.value, found.zero, found.columns.size) == (0.0, 0.0, 0)
+        elif kind == "one level apart":
+            rows[:3] = False
+        elif kind == "nothing but the variance":
+            rows[3:] = False
+        assert found.rows.tolist() == rows.tolist(), kind
+        assert (found.top is not None) == (kind in ("a maximum", "one level apart")), kind
+        assert (found.direction is None) == (kind in ("a maximum", "all or none")), kind
+        if found.direction is not None:
+            moved = design @ found.direction
+            assert np.allclose(moved[rows], 0, atol=1e-9)
+            assert ((moved < -0.4) | (x > 0))[~rows].all() and ((moved > 0.4) | (x == 0))[
+                ~rows
+            ].all()
+        assert (found.d_mu is None) == (kind in ("all apart", "all or none")), kind
+        if found.d_mu is not None:
+            assert found.d_mu.shape == (rows.sum(),)
+        if found.top is not None:
+            assert (found.value, found.zero) == (found.top.value, found.top.zero)
+            np.testing.assert_array_equal(found.d_mu, found.top.d_mu)
+            eta = offset[rows] + design[np.ix_(rows, found.columns)] @ found.top.beta
+            assert found.value == pytest.approx(
+                quick_log_likelihood(x[rows], n[rows], eta, found.top.v), rel=1e-9
+            )
+        if shift == 0.0 and kind == "all or none":
+            share = 2 * (2 * math.log(2 / 3) + math.log(1 / 3))
+            assert found.value == pytest.approx(share, abs=1e-8)
+    plain = regression.supremum(np.array(kinds["a maximum"][0]), n, both)
+    told = regression.supremum(np.array(kinds["a maximum"][0]), n, both, np.zeros(6))
+    assert plain.value == told.value
+
+
+@pytest.mark.parametrize(
+    ("events", "j"), [([1, 5, 3, 2, 6, 8], 0), ([1, 5, 3, 2, 6, 8], 1), ([0, 0, 0, 2, 6, 8], 1)]
+)
+def test_slope_of_a_constrained_maximum(events, j):
+    group = np.array([0.0, 0, 0, 1, 1, 1])
+    both = np.column_stack([np.ones(6), group])
+    x, n = np.array(events), np.array([9, 9, 8, 8, 7, 9])
+    value, slope = regression.constrained(x, n, both, j, 0.8)
+    h = 1e-4
+    up, down = (regression.constrained(x, n, both, j, 0.8 + step)[0] for step in (h, -h))
+    assert slope == pytest.approx((up - down) / (2 * h), rel=1e-5, abs=1e-6)
+    assert value < regression.supremum(x, n, both).value
+    rest = np.delete(both, j, axis=1)[:, 0]
+    column = both[:, j] - rest * (both[:, j] @ rest) / (rest @ rest)
+    scale = regression.column_scale(both, j)
+    assert scale == pytest.approx(math.sqrt(np.mean(column**2)), rel=1e-12)
+    assert regression.column_scale(both[:, [j]], 0) == pytest.approx(
+        math.sqrt(np.mean(both[:, j] ** 2)), rel=1e-12
+    )
+
+
+def test_profile_limits_from_far_and_near_starts_agree():
+    group = np.array([0.0, 0, 0, 1, 1, 1])
+    both = np.column_stack([np.ones(6), group])
+    x, n = np.array([1, 5, 3, 2, 6, 8]), np.array([9, 9, 8, 8, 7, 9])
+    top = regression.supremum(x, n, both)
+    target = top.value - 1.5
+    for side in (-1, 1):
+        found = [
+            regression.profile_limit(
+                x, n, both, 1, start=float(top.top.beta[1]), scale=scale, target=target, side=side
+            )
+            for scale in (0.01, 0.7, 50.0)
+        ]
+        assert found == pytest.approx([found[0]] * 3, abs=1e-7)
+        assert (found[0] - top.top.beta[1]) * side > 0
+        value = regression.constrained(x, n, both, 1, found[0])[0]
+        assert value == pytest.approx(target, abs=1e-8)
+        # no value within reach is that low
+        assert (
+            regression.profile_limit(
+                x, n, both, 1, start=float(top.top.beta[1]), scale=1.0, target=-1e6, side=side
+            )
+            == side * math.inf
+        )
