@@ -14,6 +14,13 @@ from analysis.pooling import engine, lattice, pool, pool_many
 from analysis.pooling import quadrature as quad
 
 
+@pytest.fixture(autouse=True)
+def strict_arithmetic():
+    """A division by zero, an overflow or a NaN made on the way is an error, not a warning."""
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        yield
+
+
 def simulated(seed, n, mu, tau, size):
     rng = np.random.default_rng(seed)
     n = np.asarray(n)

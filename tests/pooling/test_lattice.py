@@ -14,6 +14,13 @@ from analysis.pooling import engine, lattice
 from analysis.pooling import quadrature as quad
 
 
+@pytest.fixture(autouse=True)
+def strict_arithmetic():
+    """A division by zero, an overflow or a NaN made on the way is an error, not a warning."""
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        yield
+
+
 def laid(x, n, mu, tau2):
     """Trials (1, k) and what ``lay`` makes of a range about the mean and tau2."""
     trials = quad.prepare(np.array([x]), np.array([n]))

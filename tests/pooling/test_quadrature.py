@@ -11,6 +11,13 @@ from scipy.special import expit, logsumexp
 from analysis.pooling import quadrature as quad
 
 
+@pytest.fixture(autouse=True)
+def strict_arithmetic():
+    """A division by zero, an overflow or a NaN made on the way is an error, not a warning."""
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        yield
+
+
 def brute_force(x: int, n: int, mu: float, tau: float) -> float:
     """Log marginal likelihood by mpmath at 30 digits (a trapezoid with very small steps)."""
     import mpmath as mp
