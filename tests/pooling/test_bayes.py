@@ -261,14 +261,14 @@ def test_the_average_proportion_lies_between_0_and_1():
     assert [post.marginal_cdf(p) for p in (-0.1, 0.0, 1.0, 1.2)] == [0.0, 0.0, 1.0, 1.0]
 
 
-def conjugate(y, v, tau_scale, mu_scale):
+def conjugate(y, v, tau_scale, mu_scale, first=1e-3):
     """The normal model in closed form at each tau: weights, means and variances of mu, evidence.
 
     Given tau the data and the prior of mu are normal, so only tau is integrated (panels of
     Gauss-Legendre nodes, finer toward zero).
     """
     node, weight = np.polynomial.legendre.leggauss(16)
-    edges = np.concatenate([[0.0], tau_scale * np.geomspace(1e-3, 9.0, 40)])
+    edges = np.concatenate([[0.0], tau_scale * np.geomspace(first, 9.0, 40)])
     half = 0.5 * np.diff(edges)
     tau = (0.5 * (edges[:-1] + edges[1:])[:, None] + half[:, None] * node).ravel()
     panel = (half[:, None] * weight).ravel()
@@ -550,3 +550,16 @@ def test_refusals_word_by_word(options, sentence):
     with pytest.raises(ValueError) as error:
         fit_bayes([1, 2], [3, 4], **options)
     assert str(error.value) == sentence
+
+
+def test_a_wide_prior_over_trials_that_know_their_rates():
+    """tau over four powers of ten: the grid must stay fine although the posterior is flat."""
+    x, n = [3_000_000] * 3, [10_000_000] * 3
+    y, v = effect_sizes(x, n)
+    tau, _mean, _variance, mass, evidence = conjugate(y, v, 10.0, 50.0, first=1e-5)
+    d = fit_bayes(x, n, model="normal", tau_scale=10.0, mu_scale=50.0).details
+    center = float((mass * tau).sum())
+    assert d["tau"]["mean"] == pytest.approx(center, rel=1e-7)
+    spread = float((mass * (tau - center) ** 2).sum())
+    assert d["tau"]["sd"] == pytest.approx(math.sqrt(spread), rel=1e-7)
+    assert d["log_evidence"] == pytest.approx(evidence, abs=1e-9)
