@@ -195,3 +195,11 @@ def test_messages_word_by_word(options: dict[str, Any], message: str) -> None:
     assert str(raised.value) == message
     with pytest.raises(ValueError, match=r"^moderator 'dose' has 2 values for 6 trials$"):
         score_permutation(X, N, {"dose": [1, 2]})
+
+
+def test_one_event_in_all_is_tested_like_any_other() -> None:
+    found = score_permutation([0, 1, 0, 0, 0, 0], N, {"dose": DOSE})
+    p = 1 / N.sum()
+    own = statistic(np.array([0, 1, 0, 0, 0, 0]) - N * p, N * p * (1 - p), DOSE[:, None])
+    assert found.statistic == pytest.approx(own, rel=1e-6)
+    assert found.exact
