@@ -622,8 +622,8 @@ def exactness() -> Html:
     _, facts = _table()
     near, worst = (100.0 * (p * (1.0 - p) / facts["replications"]) ** 0.5 for p in (0.95, 0.5))
     return Html(
-        f"<p>A coverage here has a Monte-Carlo error of {number(near, 1)} points where it is near "
-        f"95%, and of at most {number(worst, 1)}, where it is near 50% and the verdict is "
+        f"<p>A coverage here has a Monte-Carlo error of {number(near, 2)} points where it is near "
+        f"95%, and of at most {number(worst, 2)}, where it is near 50% and the verdict is "
         "plain.</p>"
     )
 

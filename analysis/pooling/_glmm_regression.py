@@ -197,10 +197,12 @@ def maximize(trials: quad.Trials, design: np.ndarray, offset: np.ndarray) -> Max
         grid, slope = np.append(grid, more), np.append(slope, s)
         gamma = np.concatenate([gamma, g])
     zero = _at_zero(trials, basis, offset, gamma[0])
-    candidates = [zero] if zero.g_v <= 0 else []
+    # a derivative at 0 that is rounding error counts as 0
+    at_zero = zero.g_v <= -1e-11 * float(np.trace(zero.h))
+    candidates = [zero] if at_zero else []
     settled = True
     slope = slope.copy()
-    slope[0] = zero.g_v
+    slope[0] = min(zero.g_v, 0.0) if at_zero else zero.g_v
     for i in np.flatnonzero((slope[:-1] > 0) & (slope[1:] <= 0)):
         start = 0.5 * (gamma[i] + gamma[i + 1])
         point, ok = _refine(trials, basis, offset, start, float(grid[i]), float(grid[i + 1]))

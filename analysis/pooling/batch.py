@@ -239,6 +239,8 @@ def _copy(out: dict[str, np.ndarray], i: int, fit: Fit) -> None:
             out[name][i] = value
     if "mu_ci" in fit.details:
         out["mu_ci"][i] = fit.details["mu_ci"]
+    elif "mu" in fit.details:
+        out["mu_ci"][i] = fit.details["mu"]["low"], fit.details["mu"]["high"]
     out["converged"][i] = fit.converged
     if fit.k == 1:
         out["status"][i] = ONE
@@ -253,6 +255,7 @@ def _bayes(x, n, level, tau_scale, mu_scale) -> dict[str, np.ndarray]:
     out = _blank(x.shape[0])
     out["mu"], out["se"] = a["mu"], a["se"]
     out["estimate"] = expit(a["mu"])
+    out["mu_ci"] = a["mu_ci"]
     out["ci_low"], out["ci_high"] = expit(a["mu_ci"]).T
     out["pi_low"], out["pi_high"] = a["pi"].T
     out["tau2"], out["tau2_ci"] = a["tau"] ** 2, a["tau_ci"] ** 2

@@ -63,15 +63,20 @@ def effect_sizes(
     x, n = check_counts(events, total, ndim=ndim)
     transform = check_choice(transform, "transform", TRANSFORMS)
     to = check_choice(to, "to", TO)
+    return _effect_sizes(x.astype(float), n.astype(float), transform, check_add(add, transform), to)
+
+
+def check_add(add, transform: str) -> float:
+    """What is added to an empty cell: the number given, or the default of the transform."""
     if add is None:
-        add = 0.0 if transform in ("arcsine", "freeman-tukey") else 0.5
+        return 0.0 if transform in ("arcsine", "freeman-tukey") else 0.5
     if (
         isinstance(add, bool)
         or not isinstance(add, int | float | np.number)
         or not 0.0 <= float(add) < np.inf
     ):
         raise ValueError(f"add must be a number of at least 0, got {add!r}")
-    return _effect_sizes(x.astype(float), n.astype(float), transform, float(add), to)
+    return float(add)
 
 
 def _effect_sizes(x, n, transform, add, to):
@@ -141,7 +146,8 @@ def forward(p, transform: str, n=None):
         return np.arcsin(np.sqrt(p))
     if n is None:
         raise ValueError("transform 'freeman-tukey' needs a total n")
-    return freeman_tukey(p * n, np.asarray(n, dtype=float))
+    n = np.asarray(n, dtype=float)
+    return freeman_tukey(p * n, n)
 
 
 def expit(z):

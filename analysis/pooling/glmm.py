@@ -187,7 +187,8 @@ def _bisect(function, low: float, high: float) -> float:
 
 def equal_effects_limit(n: np.ndarray, drop: float) -> float:
     """Upper limit of mu with no events and tau2 = 0: ``sum(n) log(1 + e^mu) = drop``."""
-    return float(np.log(np.expm1(drop / n.sum())))
+    each = drop / n.sum()
+    return float(each + np.log(-np.expm1(-each)))
 
 
 def empty_limit(n: np.ndarray, drop: float) -> float:

@@ -177,8 +177,8 @@ def _reach(trials: quad.Trials, mu_low, mu_high, v_high):
         # without events the score is -n p(theta), which at mu and at the second point bounds
         # how far below mu the mode can be; only events: mirrored
         far = np.log(n * v_high)
-        drop = v_high * n / (1.0 + np.exp(-np.minimum(mu_high, 500.0)))
-        lift = v_high * n / (1.0 + np.exp(np.maximum(mu_low, -500.0)))
+        drop = v_high * n / (1.0 + np.exp(-np.maximum(mu_high, -500.0)))
+        lift = v_high * n / (1.0 + np.exp(np.minimum(mu_low, 500.0)))
         low = np.where(empty, np.maximum(mu_low - drop, np.minimum(mu_low - 1.0, -far)), low)
         high = np.where(empty, mu_high, high)
         high = np.where(full, np.minimum(mu_high + lift, np.maximum(mu_high + 1.0, far)), high)

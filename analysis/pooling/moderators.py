@@ -312,6 +312,9 @@ def fit_moderators(
 # --------------------------------------------------------------------------- normal-normal
 
 
+_NO_RESIDUALS = 1e-14  # a Hartung-Knapp factor below this is rounding error
+
+
 def _scale_factor(interval: str, fit: linear.Weighted, df: int) -> float:
     """Multiplier of the covariance for the Hartung-Knapp intervals."""
     if interval == "hartung-knapp":
@@ -341,7 +344,8 @@ def _linear_statistic(
     df = y.size - design.shape[1]
     tau2 = linear.estimate_tau2(y, v, design, model)
     fit = linear.weighted(y, v, design, tau2)
-    cov = fit.covariance * _scale_factor(interval, fit, df)
+    # an order that leaves no residuals has a larger statistic than any other, but a finite one
+    cov = fit.covariance * max(_scale_factor(interval, fit, df), _NO_RESIDUALS)
     return _omnibus(fit.beta, cov, interval, df)[0], fit.beta / np.sqrt(np.diag(cov))
 
 
@@ -362,7 +366,7 @@ def _fit_linear(base: dict[str, Any]) -> dict[str, Any]:
     fit = linear.weighted(y, v, design, tau2)
     fixed = linear.weighted(y, v, design, 0.0)
     factor = _scale_factor(interval, fit, df)
-    if factor < 1e-14:
+    if factor < _NO_RESIDUALS:
         notes.append(
             "The residuals are all zero, so the Hartung-Knapp standard errors vanish; the "
             "Wald ones are shown."
@@ -844,11 +848,12 @@ def _permute(out: dict[str, Any], permutations: int, seed: int | None) -> dict[s
         result["permutation_p"] = float(np.mean(values >= observed - 1e-8))
         return result
     y, v = effect_sizes(x, n, out["transform"])
+    interval = "wald" if out["df"] is None else out["interval"]  # what the fit itself shows
     omnibus = np.empty(len(orders))
     single = np.empty((len(orders), design.shape[1]))
     for i, order in enumerate(orders):
-        omnibus[i], single[i] = _linear_statistic(y, v, design[order], model, out["interval"])
-    observed, own = _linear_statistic(y, v, design, model, out["interval"])
+        omnibus[i], single[i] = _linear_statistic(y, v, design[order], model, interval)
+    observed, own = _linear_statistic(y, v, design, model, interval)
     slack = 1e-8 * (1.0 + abs(observed))
     result["permutation_p"] = float(np.mean(omnibus >= observed - slack))
     result["permutation_p_values"] = np.mean(
@@ -976,12 +981,11 @@ def fit_subgroups(
                 labels=part,
             )
         )
-    usable = [f for f in fits if f.mu is not None and f.se is not None and f.se > 0]
+    pooled = [f.mu is not None and f.se is not None and f.se > 0 for f in fits]
+    usable = [f for f, good in zip(fits, pooled, strict=True) if good]
     notes: list[str] = []
     if len(usable) < len(fits):
-        out_of = [
-            name for name, f in zip(term.levels, fits, strict=True) if f.mu is None or f.se is None
-        ]
+        out_of = [name for name, good in zip(term.levels, pooled, strict=True) if not good]
         notes.append(
             "Left out of the test between subgroups, having no pooled mean with a standard error: "
             + ", ".join(out_of)

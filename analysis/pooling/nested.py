@@ -369,7 +369,9 @@ def _limits(first, second, y, n, x, use, df, quantile, level, notes) -> dict[str
     one = _stage(first)
     if one is None:
         notes.append(
-            "The outer outcome is not estimable (" + first.notes[0] + "), so neither is the inner."
+            "The outer outcome is not estimable ("
+            + first.notes[0].rstrip(".")
+            + "), so neither is the inner."
         )
         return {}
     if y.sum() == 0:

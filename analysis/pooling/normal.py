@@ -24,7 +24,7 @@ from scipy.special import chdtrc
 
 from ._stats import boundary_p, chi2_isf, t_quantile, z_quantile
 from ._validate import check_choice, check_counts, check_labels, check_level
-from .effects import FT_MEANS, TO, TRANSFORMS, effect_sizes, effective_total, inverse
+from .effects import FT_MEANS, TO, TRANSFORMS, check_add, effect_sizes, effective_total, inverse
 from .fit import Fit
 from .proportion import proportion_interval
 
@@ -389,6 +389,7 @@ def fit_normal(
     transform = check_choice(transform, "transform", TRANSFORMS)
     to = check_choice(to, "to", TO)
     ft_n = check_choice(ft_n, "ft_n", FT_MEANS)
+    add = check_add(add, transform)
     level = check_level(level)
     k = x.size
     labels = check_labels(labels, k)
@@ -481,20 +482,17 @@ def fit_normal(
 def _notes(base, a, add, to, x, n) -> tuple[str, ...]:
     k, level, interval = base["k"], base["level"], base["interval"]
     notes = []
-    used = (
-        (0.0 if base["transform"] in ("arcsine", "freeman-tukey") else 0.5) if add is None else add
-    )
     empty = int(((x == 0) | (x == n)).sum())
-    if used > 0 and to == "all":
-        notes.append(f"{used:g} was added to both cells of every trial.")
-    elif used > 0 and to == "only0" and empty:
+    if add > 0 and to == "all":
+        notes.append(f"{add:g} was added to both cells of every trial.")
+    elif add > 0 and to == "only0" and empty:
         trials = "1 trial" if empty == 1 else f"{empty} trials"
-        notes.append(f"{used:g} was added to both cells of {trials} with an empty cell.")
+        notes.append(f"{add:g} was added to both cells of {trials} with an empty cell.")
     if empty == k:
         notes.append(
             "Every trial has an empty cell, so the estimate rests on the correction alone; the "
             "binomial-normal model needs none."
-            if used > 0 and to != "never"
+            if add > 0 and to != "never"
             else "Every trial has an empty cell."
         )
     if base["model"] != "fe" and a["tau2"] == 0.0:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from analysis.pooling import engine, glmm
+from analysis.pooling import engine, glmm, pool
 from analysis.pooling.fit import Fit
 from analysis.pooling.glmm import fit_glmm, glmm_arrays, separated_limits
 from analysis.pooling.proportion import clopper_pearson, proportion_interval
@@ -544,3 +544,27 @@ def test_many_data_sets_equal_each_alone_in_every_array(interval: str) -> None:
         else:
             assert np.isnan(array).tolist() == (~regular).tolist(), name
     assert glmm_arrays(x[:, :1], n[:, :1], interval, 0.95)["status"].tolist() == [glmm.ONE] * 10
+
+
+@pytest.mark.parametrize("drop", [1e-8, 0.5, 30.0, 900.0, 5000.0])
+def test_equal_effects_limit_has_the_drop_at_any_size(drop: float) -> None:
+    n = np.array([1, 2, 4])
+    limit = glmm.equal_effects_limit(n, drop)
+    # log(1 + e^mu) without overflow
+    assert 7.0 * np.logaddexp(0.0, limit) == pytest.approx(drop, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("x", "n", "level"),
+    [([0, 0], [1, 1], 0.99), ([0, 3, 0, 0, 0, 1], [1, 3, 3, 3, 3, 3], 0.999)],
+    ids=["no events", "one trial full"],
+)
+def test_far_limits_give_no_arithmetic_warning(x: list[int], n: list[int], level: float) -> None:
+    fit, mirror = (
+        pool(events, n, interval="profile-t", level=level)
+        for events in (x, [b - a for a, b in zip(x, n, strict=True)])
+    )
+    assert fit.ci_high == 1.0
+    assert (mirror.ci_low, mirror.ci_high) == pytest.approx(
+        (1.0 - fit.ci_high, 1.0 - fit.ci_low), abs=1e-9
+    )

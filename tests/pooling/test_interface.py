@@ -67,6 +67,7 @@ WRONG = [
     ((X, N), {"study_interval": "exact"}, "unknown study interval 'exact'"),
     ((X, N, "dl"), {"to": "some"}, "unknown to 'some'"),
     ((X, N, "dl"), {"add": -1}, "add must be a number of at least 0"),
+    (([3], [9], "dl"), {"add": "x"}, "add must be a number of at least 0"),
     ((X, N, "dl"), {"to": "never"}, "no effect size with a positive variance"),
     ((X, N, "dl"), {"ft_n": "median", "transform": "freeman-tukey"}, "unknown ft_n 'median'"),
 ]
@@ -345,7 +346,11 @@ def test_every_array_of_a_batch_equals_the_loop(model, options, k):
     for name in ("mu_ci", "tau2_ci", "marginal_ci"):
         values = getattr(batch, name)
         assert values.shape == (b, 2) and values.dtype == np.float64, name
-        found = [fit.details.get(name) if name == "mu_ci" else getattr(fit, name) for fit in fits]
+        if name == "mu_ci" and model == "bayes":
+            found = [(fit.details["mu"]["low"], fit.details["mu"]["high"]) for fit in fits]
+        else:
+            source = [fit.details if name == "mu_ci" else vars(fit) for fit in fits]
+            found = [fields.get(name) for fields in source]
         pairs = [(math.nan, math.nan) if pair is None else pair for pair in found]
         np.testing.assert_allclose(values, pairs, rtol=2 * close, atol=close, err_msg=name)
 
@@ -406,7 +411,7 @@ def test_any_kind_of_number_comes_out_in_double_precision():
             assert found.dtype == np.float64
         values = make([0.25, 0.5, 0.75])
         for transform in TRANSFORMS:
-            n = [16, 32, 64]
+            n = make([16, 32, 64])
             right = forward(np.array([0.25, 0.5, 0.75]), transform, np.array([16.0, 32.0, 64.0]))
             found = forward(values, transform, n)
             assert found.dtype == np.float64

@@ -898,3 +898,25 @@ def test_profile_limits_from_far_and_near_starts_agree():
             )
             == side * math.inf
         )
+
+
+def test_a_subgroup_without_a_standard_error_is_named() -> None:
+    found = fit_subgroups(
+        [5, 5, 3, 4, 5, 8], [10, 10, 9, 9, 12, 9], list("uuvvww"), model="reml",
+        interval="hartung-knapp",
+    )  # fmt: skip
+    assert found.fits is not None and found.fits[0].se == 0.0
+    assert (
+        "Left out of the test between subgroups, having no pooled mean with a standard error: u."
+    ) in found.notes
+    assert found.q_df == (1, None)
+
+
+def test_a_derivative_at_zero_that_is_rounding_error_counts_as_zero() -> None:
+    # within each group the spread is exactly the binomial one
+    x, n, groups = [1, 3, 1, 3], [4] * 4, list("uuvv")
+    fit = fit_moderators(x, n, moderators={"g": groups}, interval="wald")
+    assert fit.tau2 == 0.0
+    assert "The residual between-trial variance is estimated at its boundary, zero." in fit.notes
+    # as one group without moderators is pooled
+    assert pool(x[:2] * 2, n).tau2 == 0.0

@@ -461,7 +461,8 @@ def silent(count):
         ([None, 0], [3, 0], [9] * 2, (only(1), silent(1), NOT_GIVEN + "no trial tells of it.")),
         ([0, 6], [5, 6], [7] * 2, (NOT_GIVEN + ENDS,)),
         ([0, 3], [0, 6], [7, 6],
-         (silent(1), f"The outer outcome is not estimable ({ENDS}), so neither is the inner.")),
+         (silent(1), f"The outer outcome is not estimable ({ENDS[:-1]}), "
+          "so neither is the inner.")),
         ([0] * 3, [2, 3, 4], [9] * 3, (LIMIT,)),
     ],
 )  # fmt: skip

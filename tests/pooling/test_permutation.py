@@ -203,3 +203,32 @@ def test_one_event_in_all_is_tested_like_any_other() -> None:
     own = statistic(np.array([0, 1, 0, 0, 0, 0]) - N * p, N * p * (1 - p), DOSE[:, None])
     assert found.statistic == pytest.approx(own, rel=1e-6)
     assert found.exact
+
+
+# ------------------------------------------------------------------ trials without residuals
+
+
+def test_equal_trials_give_every_order_the_same_statistic() -> None:
+    # the Hartung-Knapp standard errors vanish, and the fit shows the Wald ones
+    fit = fit_moderators(
+        [5] * 6, [10] * 6, model="fe", interval="hartung-knapp", moderators={"g": list("uuuvvv")},
+        permutations=100,
+    )  # fmt: skip
+    assert fit.permutation_p == 1.0
+    assert fit.permutation_p_values is not None
+    assert fit.permutation_p_values.tolist() == [1.0, 1.0]
+
+
+def test_an_order_without_residuals_is_more_extreme_than_any_other() -> None:
+    # of the ten ways to choose three trials only two (and their names exchanged) leave none
+    x, n, groups = [2, 2, 2, 6, 6, 6], [10] * 6, list("uvuvuv")
+    options: dict[str, Any] = {"model": "fe", "interval": "hartung-knapp"}
+    fit = fit_moderators(x, n, moderators={"g": groups}, permutations=20, **options)
+    others = []
+    for order in distinct(groups):
+        other = fit_moderators(x, n, moderators={"g": list(order)}, **options)
+        others.append(math.inf if other.df is None else abs(other.statistic[1]))
+    assert others.count(math.inf) == 2
+    own = abs(fit.statistic[1])
+    assert fit.permutation_p_values is not None
+    assert fit.permutation_p_values[1] == np.mean(np.array(others) >= own * (1 - 1e-9))
