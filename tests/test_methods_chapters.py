@@ -113,7 +113,7 @@ def test_summary_names_the_worst_coverage_of_the_choice() -> None:
 
 def test_slice_that_the_chapter_runs_again_agrees() -> None:
     said = words(show.again())
-    assert f"{len(TAU)} cells of design k2a" in said
+    assert f"{len(TAU)} cells of design k2b" in said
     found = re.search(r"within ([0-9.]+) percentage points", said)
     assert found is None or float(found[1]) <= 0.1
 
