@@ -297,9 +297,11 @@ def curves(
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-    columns = 3 if layout == "wide" else 1
+    names = [line for line in lines if line.label]
+    # a column of the key holds about 30 letters where there are three of them
+    long = any(len(line.label) > 30 for line in names)
+    columns = 1 if layout == "narrow" else 2 if long else 3
     with mpl.rc_context(rc()):
-        names = [line for line in lines if line.label]
         per_column = math.ceil(len(names) / columns) if names else 0
         key = 18.0 * per_column + (10.0 if names else 0.0)
         figure, axes = _frame(layout, height + key)
