@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from analysis.pooling import pool
+from analysis.pooling.fit import Fit
 from analysis.pooling.nested import pool_nested
 from analysis.pooling.proportion import wilson
 
@@ -250,6 +251,16 @@ def logit(value):
     return math.log(value / (1 - value))
 
 
+def chance_below(limit: float, one: Fit, two: Fit, df: tuple[int, int]) -> float:
+    """Probability that a next trial's rate of both outcomes lies below a limit."""
+    u = (np.arange(20_000) + 0.5) / 20_000
+    far = [math.hypot(part.se, math.sqrt(part.tau2)) for part in (one, two)]
+    first = special.expit(one.mu + far[0] * stats.t.ppf(u, df[0]))
+    ratio = np.minimum(limit / first, 1 - 1e-15)
+    below = stats.t.cdf((special.logit(ratio) - two.mu) / far[1], df[1])
+    return float(np.where(limit >= first, 1.0, below).mean())
+
+
 @pytest.mark.parametrize("quantile", ["t", "z"])
 @pytest.mark.parametrize("interval", ["delta", "simulation"])
 def test_every_field_by_its_definition(fits, interval, quantile):
@@ -296,13 +307,8 @@ def test_every_field_by_its_definition(fits, interval, quantile):
         assert (fit.remainder_low, fit.remainder_high) == pytest.approx(tuple(rest), rel=1e-9)
 
     # probability below a limit: the first logit integrated out over its quantiles
-    u = (np.arange(20_000) + 0.5) / 20_000
-    far = [math.hypot(part.se, math.sqrt(part.tau2)) for part in (one, two)]
-    first = special.expit(one.mu + far[0] * stats.t.ppf(u, 4))
     for limit, prob in ((fit.pi_low, 0.05), (fit.pi_high, 0.95)):
-        ratio = np.minimum(limit / first, 1 - 1e-15)
-        below = stats.t.cdf((special.logit(ratio) - two.mu) / far[1], 4)
-        assert np.where(limit >= first, 1.0, below).mean() == pytest.approx(prob, abs=2e-5)
+        assert chance_below(limit, one, two, (4, 4)) == pytest.approx(prob, abs=2e-5)
 
     # the average of each stage and its variance: from the stage's own interval
     average, total = one.marginal_estimate * two.marginal_estimate, 0.0
@@ -332,13 +338,8 @@ def test_stages_of_unequal_size_use_their_own_degrees_of_freedom():
     se = math.hypot((1 - p1) * one.se, (1 - p2) * two.se) / (1 - p1 * p2)
     half = stats.t.isf(0.025, 3) * se
     assert fit.ci_low == pytest.approx(expit(logit(p1 * p2) - half), rel=1e-9)
-    u = (np.arange(20_000) + 0.5) / 20_000
-    far = [math.hypot(part.se, math.sqrt(part.tau2)) for part in (one, two)]
-    first = special.expit(one.mu + far[0] * stats.t.ppf(u, 5))
     for limit, prob in ((fit.pi_low, 0.025), (fit.pi_high, 0.975)):
-        ratio = np.minimum(limit / first, 1 - 1e-15)
-        below = stats.t.cdf((special.logit(ratio) - two.mu) / far[1], 3)
-        assert np.where(limit >= first, 1.0, below).mean() == pytest.approx(prob, abs=5e-5)
+        assert chance_below(limit, one, two, (5, 3)) == pytest.approx(prob, abs=5e-5)
     drawn = pool_nested(inner, outer, total, interval="simulation", seed=2, draws=1000)
     rng = np.random.default_rng(2)
     first = special.expit(one.mu + one.se * rng.standard_t(5, 1000))
